@@ -1,0 +1,1 @@
+"""Thin commands: they read options, call one function and print."""

@@ -1,0 +1,61 @@
+"""Every exception hpsearch raises on purpose.
+
+```
+HpsearchError
+├── UserError              a mistake in what the user gave: one line, exit code 2
+│   ├── StudyFileError       a study file says something that cannot be meant
+│   ├── StudyChangedError    a stored study was started with other settings
+│   ├── UnknownStudyError    no study of that name in the database
+│   ├── DataError            the data cannot be had, or are not what they should be
+│   ├── DatabaseError        the database cannot be opened, written or understood
+│   └── TrackingError        the tracking server or its port cannot be used
+├── LeaseLostError         a worker came back too late; its result is not counted
+└── TrainingStoppedError   training was asked to stop before its last epoch
+```
+"""
+
+from __future__ import annotations
+
+
+class HpsearchError(Exception):
+    """Base of everything raised here on purpose."""
+
+
+class UserError(HpsearchError):
+    """A mistake the caller can mend; its text says how, in one line."""
+
+
+class StudyFileError(UserError):
+    """The study file cannot be used; `problems` holds one line per mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class StudyChangedError(UserError):
+    """The database holds a study of this name with other settings."""
+
+
+class UnknownStudyError(UserError):
+    """The database holds no study of this name."""
+
+
+class DataError(UserError):
+    """The data cannot be read, or their bytes are not the expected ones."""
+
+
+class DatabaseError(UserError):
+    """The database cannot be opened, written, or is of another version."""
+
+
+class TrackingError(UserError):
+    """The tracking destination cannot be used."""
+
+
+class LeaseLostError(HpsearchError):
+    """The claim's lease lapsed and somebody else owns the trials now."""
+
+
+class TrainingStoppedError(HpsearchError):
+    """Training was asked to stop before its last epoch; there is no result."""

@@ -1,0 +1,1 @@
+"""Pure search: what to try, how to narrow, what won."""

@@ -1,0 +1,202 @@
+"""Dimensions, ranges and boxes: what is searched, and where.
+
+A *range* is an `Interval` or a set of `Choices`. A *dimension* is a named range; a *box* is
+one range for every dimension. Positions inside a range are numbers in [0, 1], even in log
+space where the range is logarithmic, so that samplers and rules never need to know the scale.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+Scale = Literal["linear", "log"]
+Scalar = float | int | str | bool
+Value = Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All numbers from `low` to `high`, both included.
+
+    Raises:
+        ValueError: If the interval is empty, not finite, or logarithmic from 0 or below.
+    """
+
+    low: float
+    high: float
+    scale: Scale = "linear"
+    integer: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"low and high must be finite, got low={self.low}, high={self.high}")
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, got low={self.low}, high={self.high}")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError(f"a log range must start above 0, got low={self.low}")
+        if self.integer and (self.low != int(self.low) or self.high != int(self.high)):
+            raise ValueError(
+                f"low and high must be whole numbers, got low={self.low}, high={self.high}"
+            )
+
+    def at(self, position: float) -> float | int:
+        """Value at `position` in [0, 1]; integers get equal shares of the positions."""
+        if self.integer:
+            # The half-open half unit on each side gives the end values a full share.
+            low, high = self._forward(self.low - 0.5), self._forward(self.high + 0.5)
+            value = round(self._backward(low + position * (high - low)))
+            return int(min(max(value, self.low), self.high))
+        low, high = self._forward(self.low), self._forward(self.high)
+        return min(max(self._backward(low + position * (high - low)), self.low), self.high)
+
+    def position(self, value: float) -> float:
+        """Where `value` lies between `low` (0) and `high` (1) on this scale."""
+        low, high = self._forward(self.low), self._forward(self.high)
+        return (self._forward(value) - low) / (high - low)
+
+    def between(self, low: float, high: float) -> Interval:
+        """The part of this interval between two positions; integers are rounded outward."""
+        start, end = (self._backward(self._unscaled(p)) for p in (low, high))
+        if self.integer:
+            start, end = math.floor(start + 1e-9), math.ceil(end - 1e-9)
+            if start == end:
+                start, end = start - 1, end + 1
+        start, end = max(start, self.low), min(end, self.high)
+        # exp(log(x)) need not be x: an end that was not moved stays what it was.
+        start = self.low if low <= 0 else start
+        end = self.high if high >= 1 else end
+        return Interval(start, end, self.scale, self.integer)
+
+    def contains(self, value: Value) -> bool:
+        """Whether `value` is a number of this interval."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def document(self) -> dict[str, Any]:
+        """JSON form: {"low", "high", "scale"}, with "integer" where it is one."""
+        kind = {"integer": True} if self.integer else {}
+        return {"low": self.low, "high": self.high, "scale": self.scale, **kind}
+
+    def _unscaled(self, position: float) -> float:
+        low, high = self._forward(self.low), self._forward(self.high)
+        return low + position * (high - low)
+
+    def _forward(self, value: float) -> float:
+        return math.log(value) if self.scale == "log" else float(value)
+
+    def _backward(self, value: float) -> float:
+        return math.exp(value) if self.scale == "log" else value
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A fixed set of options, in the order they were written.
+
+    Raises:
+        ValueError: If there is no option, or one stands there twice.
+    """
+
+    options: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            raise ValueError("choices must not be empty")
+        labels = [label(option) for option in self.options]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"choices must differ from each other, got {list(self.options)}")
+
+    def at(self, position: float) -> Value:
+        """Option at `position` in [0, 1]; each has an equal share."""
+        return self.options[min(int(position * len(self.options)), len(self.options) - 1)]
+
+    def contains(self, value: Value) -> bool:
+        """Whether `value` is one of the options."""
+        return label(value) in {label(option) for option in self.options}
+
+    def keeping(self, values: set[str]) -> Choices:
+        """The options whose label is in `values`."""
+        return Choices(tuple(option for option in self.options if label(option) in values))
+
+    def document(self) -> dict[str, Any]:
+        """JSON form: {"choices": [...]}."""
+        return {"choices": [plain(option) for option in self.options]}
+
+
+Range = Interval | Choices
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One hyperparameter and the range it is searched in."""
+
+    name: str
+    range: Range
+
+
+@dataclass(frozen=True)
+class Box:
+    """One range for every dimension of a study, in the study file's order.
+
+    Raises:
+        ValueError: If there is no dimension, or two share a name.
+    """
+
+    dimensions: tuple[Dimension, ...]
+
+    def __post_init__(self) -> None:
+        if not self.dimensions:
+            raise ValueError("a space needs at least one dimension")
+        if len(set(self.names)) != len(self.dimensions):
+            raise ValueError(f"dimension names must differ, got {list(self.names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the dimensions, in order."""
+        return tuple(dimension.name for dimension in self.dimensions)
+
+    def __getitem__(self, name: str) -> Range:
+        return next(d.range for d in self.dimensions if d.name == name)
+
+    def at(self, positions: list[float]) -> dict[str, Value]:
+        """Values at one position per dimension, each in [0, 1]."""
+        pairs = zip(self.dimensions, positions, strict=True)
+        return {dimension.name: dimension.range.at(position) for dimension, position in pairs}
+
+    def contains(self, values: dict[str, Value]) -> bool:
+        """Whether every value lies in its dimension's range."""
+        return all(d.range.contains(values[d.name]) for d in self.dimensions)
+
+    def document(self) -> dict[str, dict[str, Any]]:
+        """JSON form: {DIMENSION: range}; `Box.from_document` reads it back equal."""
+        return {dimension.name: dimension.range.document() for dimension in self.dimensions}
+
+    @classmethod
+    def from_document(cls, document: dict[str, dict[str, Any]]) -> Self:
+        """The box whose `document()` this is."""
+        return cls(tuple(Dimension(n, range_from_document(r)) for n, r in document.items()))
+
+
+def range_from_document(document: dict[str, Any]) -> Range:
+    """The range whose `document()` this is."""
+    if "choices" in document:
+        return Choices(tuple(frozen(option) for option in document["choices"]))
+    return Interval(
+        document["low"], document["high"], document["scale"], document.get("integer", False)
+    )
+
+
+def label(value: Value) -> str:
+    """Unambiguous short text of a value: "relu", "0.1", "[50, 20]"."""
+    return value if isinstance(value, str) else json.dumps(plain(value))
+
+
+def plain(value: Any) -> Any:
+    """The value with tuples turned into lists, as JSON and TOML have them."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def frozen(value: Any) -> Value:
+    """The value with lists turned into tuples, so that it can be hashed and compared."""
+    return tuple(value) if isinstance(value, list) else value

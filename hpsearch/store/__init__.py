@@ -1,0 +1,1 @@
+"""The study in SQL: the only truth. Nothing else imports sqlalchemy."""

@@ -1,0 +1,1 @@
+"""The mirror from SQL to MLflow; nothing else here imports mlflow."""
