@@ -1,0 +1,97 @@
+"""The one honest figure: the winner trained on all but the test rows, then scored on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpsearch.data.prepared import Prepared
+from hpsearch.data.sealed import open_test_rows
+from hpsearch.errors import UserError
+from hpsearch.nn.training import Member, TrainedMember, evaluate, train
+from hpsearch.search.selection import wilson_interval
+from hpsearch.store.claims import TrialResult
+from hpsearch.store.database import Database, open_database
+from hpsearch.store.openings import Opening, begin_opening, finish_opening
+from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.store.tables import TrialState
+from hpsearch.store.workers import register_worker, worker_stopped
+from hpsearch.study import TrialSettings
+from hpsearch.worker import checked_data, machine_fingerprint
+
+TEST_METRIC = "test_accuracy"
+
+
+def open_sealed_test(database_url: str, study_name: str, data_dir: Path | None) -> None:
+    """Open the test split once, in this process; its result is in the database afterwards.
+
+    The opening is on the disk before the first test row is read, and a process that dies in
+    between leaves an opening that the next call finishes: it is not counted twice.
+
+    Raises:
+        UserError: If the study is not complete or has no winner.
+    """
+    from threadpoolctl import threadpool_limits
+
+    database = open_database(database_url)
+    try:
+        study = load_study(database, study_name)
+        _check_ready(study)
+        prepared = checked_data(study, data_dir)
+        worker_id, _ = register_worker(database, study.id, machine_fingerprint())
+        with threadpool_limits(1):
+            _open(database, study, prepared, data_dir, worker_id)
+        worker_stopped(database, worker_id)
+    finally:
+        database.close()
+
+
+def _check_ready(study: StoredStudy) -> None:
+    if study.state != "complete":
+        raise UserError(
+            f"{study.name}: the search is not finished, so there is no winner to test; "
+            f"`hpsearch start {study.name}` goes on with it"
+        )
+    if study.winner is None:
+        raise UserError(f"{study.name}: no trial has a score, so there is no winner to test")
+
+
+def _open(
+    database: Database,
+    study: StoredStudy,
+    prepared: Prepared,
+    data_dir: Path | None,
+    worker_id: int,
+) -> None:
+    opening = begin_opening(database, study, worker_id)
+    settings = study.spec.settings(opening.values)
+    rows = prepared.training().joined(prepared.validation())
+    (trial,) = opening.claim.trials
+    (member,) = train([Member(settings, trial.seed)], rows, None)
+    result = _figure(study, opening, settings, member, prepared, data_dir)
+    state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
+    finish_opening(
+        database, opening, result, TrialResult(state, member.curve, score=result["score"])
+    )
+
+
+def _figure(
+    study: StoredStudy,
+    opening: Opening,
+    settings: TrialSettings,
+    member: TrainedMember,
+    prepared: Prepared,
+    data_dir: Path | None,
+) -> dict[str, Any]:
+    figure: dict[str, Any] = {"metric": TEST_METRIC, "score": None, "interval": None}
+    if member.diverged:
+        return figure | {"rows": 0, "opening": opening.number}
+    test = open_test_rows(study.spec, data_dir, prepared)
+    score = evaluate(settings, member.parameters, test)["accuracy"]
+    low, high = wilson_interval(round(score * len(test)), len(test))
+    return figure | {
+        "score": score,
+        "interval": [low, high],
+        "rows": len(test),
+        "opening": opening.number,
+    }

@@ -1,0 +1,43 @@
+"""How many networks are worth training side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpsearch.nn.layers import Layout
+from hpsearch.nn.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from hpsearch.study import TrialSettings
+
+LARGEST_POPULATION = 16
+_FLOAT32_BYTES = 4
+CACHE_BYTES = 2 * 2**20
+
+
+def population_size(
+    settings: TrialSettings, features: int, classes: int, cache_bytes: int = CACHE_BYTES
+) -> int:
+    """How many members to train side by side: as many as the cache holds, 1 to 16.
+
+    Stacking spares small networks the fixed cost of array operations; a population that has
+    outgrown the cache loses more to memory than it gains.
+
+    Args:
+        settings: Settings of one member.
+        features: Numbers in a row.
+        classes: Classes of the source.
+        cache_bytes: Bytes a population may work on.
+    """
+    fitting = cache_bytes // member_bytes(settings, features, classes)
+    return max(1, min(LARGEST_POPULATION, fitting))
+
+
+def member_bytes(settings: TrialSettings, features: int, classes: int) -> int:
+    """Bytes one member touches in a step: parameters, gradients, state and activations."""
+    layout = Layout((features, *settings.model.hidden, classes))
+    arrays = 2 + OPTIMIZERS[settings.training.optimizer].state_arrays
+    # Hidden outputs and their gradients; the logits are turned into their own gradients.
+    per_row = 2 * sum(settings.model.hidden) + classes
+    numbers = arrays * layout.parameter_count + settings.training.batch_size * per_row
+    return _FLOAT32_BYTES * numbers

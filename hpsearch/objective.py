@@ -1,0 +1,108 @@
+"""What a worker trains: a claim of trials in, measurements of every epoch out.
+
+Nothing above this module may know which objective it is. The NumPy population is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Protocol
+
+from hpsearch.data.prepared import Prepared
+from hpsearch.nn.training import Member, TrainedMember, population_size, stacking_key, train
+from hpsearch.space import Value
+from hpsearch.store.claims import ClaimedTrial, TrialResult
+from hpsearch.store.tables import TrialState
+from hpsearch.study import StudySpec
+
+# What training can raise because of the values it was given, not because of a mistake here.
+TRAINING_ERRORS = (ArithmeticError, MemoryError, ValueError)
+
+
+class Objective(Protocol):
+    """Trains trials; the same trial gives the same result wherever and with whom it is run."""
+
+    @property
+    def population(self) -> int:
+        """How many trials are best trained side by side."""
+
+    def run(
+        self,
+        trials: Sequence[ClaimedTrial],
+        values: Mapping[int, Mapping[str, Value]],
+        should_stop: Callable[[], bool],
+    ) -> dict[int, TrialResult]:
+        """Train trials to the end.
+
+        Args:
+            trials: What to train.
+            values: Values of each trial, by its row.
+            should_stop: Asked often; True ends training without a result.
+
+        Returns:
+            The result of every trial, by its row.
+
+        Raises:
+            TrainingStoppedError: If `should_stop` said so.
+        """
+
+
+class PopulationObjective:
+    """The NumPy network, in populations of trials whose arrays can be stacked.
+
+    Args:
+        spec: The study.
+        prepared: Its training and validation rows.
+        population: Trials side by side; None lets the size of a member decide.
+    """
+
+    def __init__(self, spec: StudySpec, prepared: Prepared, population: int | None = None) -> None:
+        self._spec = spec
+        self._training = prepared.training()
+        self._validation = prepared.validation()
+        self._population = population or self._best_population()
+
+    @property
+    def population(self) -> int:
+        """How many trials are best trained side by side."""
+        return self._population
+
+    def run(
+        self,
+        trials: Sequence[ClaimedTrial],
+        values: Mapping[int, Mapping[str, Value]],
+        should_stop: Callable[[], bool],
+    ) -> dict[int, TrialResult]:
+        """Train trials to the end, group by group; see `Objective.run`."""
+        groups: dict[Hashable, list[tuple[int, Member]]] = {}
+        for trial in trials:
+            member = Member(self._spec.settings(dict(values[trial.id])), trial.seed)
+            groups.setdefault(stacking_key(member.settings), []).append((trial.id, member))
+        results: dict[int, TrialResult] = {}
+        for group in groups.values():
+            results |= self._run_group(group, should_stop)
+        return results
+
+    def _run_group(
+        self, group: list[tuple[int, Member]], should_stop: Callable[[], bool]
+    ) -> dict[int, TrialResult]:
+        ids = [trial_id for trial_id, _ in group]
+        try:
+            trained = train(
+                [member for _, member in group], self._training, self._validation, should_stop
+            )
+        except TRAINING_ERRORS as error:
+            message = f"{type(error).__name__}: {error}"
+            return {i: TrialResult(TrialState.FAILED, (), message) for i in ids}
+        return {i: result_of(member) for i, member in zip(ids, trained, strict=True)}
+
+    def _best_population(self) -> int:
+        middle = self._spec.space.at([0.5] * len(self._spec.space.dimensions))
+        settings = self._spec.settings(middle)
+        return population_size(settings, self._training.features, self._training.classes)
+
+
+def result_of(member: TrainedMember) -> TrialResult:
+    """The trial's end that a trained member stands for."""
+    state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
+    return TrialResult(state, member.curve)

@@ -1,0 +1,148 @@
+"""Where trials are placed: planned when a round opens, or suggested when they are claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpsearch.errors import UserError
+from hpsearch.search.outcomes import Outcome
+from hpsearch.space import Box, Choices, Interval, Range, Scalar, Value, label
+
+if TYPE_CHECKING:
+    import optuna
+
+PLANNED = ("sobol", "random")
+
+
+def plan(sampler: str, box: Box, count: int, seed: int) -> list[dict[str, Value]]:
+    """All points of a round at once.
+
+    Args:
+        sampler: "sobol" (scrambled, Owen 1998) or "random" (independent uniform).
+        box: Where to place them.
+        count: How many.
+        seed: The round's own seed; the same seed gives the same points.
+
+    Returns:
+        `count` sets of values.
+    """
+    points = _sobol if sampler == "sobol" else _random
+    return [box.at([float(u) for u in row]) for row in points(len(box.dimensions), count, seed)]
+
+
+def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:
+    """(count, dimensions) float64; drawn in full powers of two, where Sobol is balanced."""
+    from scipy.stats import qmc
+
+    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
+    return np.asarray(engine.random_base2(math.ceil(math.log2(max(count, 2))))[:count])
+
+
+def _random(dimensions: int, count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, dimensions))
+
+
+def suggest(
+    sampler: str,
+    box: Box,
+    finished: Sequence[Outcome],
+    running: Sequence[dict[str, Value]],
+    count: int,
+    seed: int,
+) -> list[dict[str, Value]]:
+    """Points from one of Optuna's samplers, which looks at what is known now.
+
+    The sampler is given this box and the trials inside it, explicitly: left alone in a study
+    whose ranges change, TPE and GP silently drop the changed dimension from joint sampling.
+
+    Args:
+        sampler: "tpe", "gp" or "cmaes".
+        box: The round's box.
+        finished: Trials of the whole study; those outside the box are left out.
+        running: Values being trained now, so that neighbours are not proposed twice.
+        count: How many to suggest.
+        seed: Seed of the sampler for this call.
+
+    Raises:
+        UserError: If the sampler needs a package that is not installed.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions = {d.name: distribution(d.range) for d in box.dimensions}
+    study = optuna.create_study(direction="maximize", sampler=_optuna_sampler(sampler, seed))
+    study.add_trials([_frozen(o, distributions) for o in finished if box.contains(o.values)])
+    study.add_trials([_pending(v, distributions) for v in running if box.contains(v)])
+    return [_decoded(study.ask(distributions).params, box) for _ in range(count)]
+
+
+def distribution(range_: Range) -> optuna.distributions.BaseDistribution:
+    """Optuna's form of a range; an option that is a list stands there as its label."""
+    from optuna import distributions
+
+    if isinstance(range_, Choices):
+        return distributions.CategoricalDistribution([encoded(o) for o in range_.options])
+    log = range_.scale == "log"
+    if range_.integer:
+        return distributions.IntDistribution(int(range_.low), int(range_.high), log=log)
+    return distributions.FloatDistribution(range_.low, range_.high, log=log)
+
+
+def encoded(value: Value) -> Scalar:
+    """The value as Optuna stores it: scalars as they are, lists as their label."""
+    return label(value) if isinstance(value, tuple) else value
+
+
+def _decoded(params: dict[str, Scalar], box: Box) -> dict[str, Value]:
+    return {d.name: _decode(d.range, params[d.name]) for d in box.dimensions}
+
+
+def _decode(range_: Range, value: Scalar) -> Value:
+    if isinstance(range_, Interval):
+        return value
+    return next(option for option in range_.options if encoded(option) == value)
+
+
+def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    seed = seed % 2**32  # NumPy's legacy seeding, which Optuna uses, takes 32 bits
+    try:
+        if name == "gp":
+            import torch  # noqa: F401 - Optuna's GPSampler fails much later without it
+
+            return optuna.samplers.GPSampler(seed=seed)
+        if name == "cmaes":
+            return optuna.samplers.CmaEsSampler(seed=seed)
+    except ImportError as error:
+        message = f'sampler = "{name}" needs a package: {error}; pip install "hpsearch[{name}]"'
+        raise UserError(message) from error
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def _frozen(
+    outcome: Outcome, distributions: dict[str, optuna.distributions.BaseDistribution]
+) -> optuna.trial.FrozenTrial:
+    import optuna
+
+    complete = optuna.trial.TrialState.COMPLETE
+    state = complete if outcome.score is not None else optuna.trial.TrialState.PRUNED
+    params = {name: encoded(value) for name, value in outcome.values.items()}
+    return optuna.trial.create_trial(
+        state=state, value=outcome.score, params=params, distributions=distributions
+    )
+
+
+def _pending(
+    values: dict[str, Value], distributions: dict[str, optuna.distributions.BaseDistribution]
+) -> optuna.trial.FrozenTrial:
+    import optuna
+
+    params = {name: encoded(value) for name, value in values.items()}
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING, params=params, distributions=distributions
+    )

@@ -1,0 +1,210 @@
+"""Optuna's own tables, written in bulk: the only module that knows Optuna's schema.
+
+`BulkStorage` is an `optuna.storages.RDBStorage` that passes Optuna's storage tests, and on top
+writes many trials in one statement inside a transaction of the caller. What it writes reads
+back through Optuna's API equal to what that API would have written, field by field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+
+from hpsearch.space import Scalar
+from hpsearch.store.engine import engine_options, parse_url, tune
+
+_studies: Table = models.StudyModel.__table__
+_trials: Table = models.TrialModel.__table__
+_params: Table = models.TrialParamModel.__table__
+_values: Table = models.TrialValueModel.__table__
+_intermediates: Table = models.TrialIntermediateValueModel.__table__
+_attributes: Table = models.TrialUserAttributeModel.__table__
+
+_ValueType = models.TrialValueModel.TrialValueType
+_IntermediateType = models.TrialIntermediateValueModel.TrialIntermediateValueType
+
+
+@dataclass(frozen=True)
+class FinishedTrial:
+    """The end of one trial, for Optuna's tables.
+
+    Attributes:
+        trial_id: Optuna's id of the trial.
+        state: COMPLETE, PRUNED or FAIL.
+        value: The objective's value; None unless complete.
+        intermediate: Value by step; may be NaN or infinite.
+    """
+
+    trial_id: int
+    state: TrialState
+    value: float | None
+    intermediate: Mapping[int, float]
+
+
+class BulkStorage(RDBStorage):
+    """Optuna's SQL storage on a tuned engine, with methods that write many rows at once.
+
+    Args:
+        url: Address of the database.
+        create: Whether to create Optuna's tables where they are missing.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        address = parse_url(url)
+        super().__init__(
+            address.render_as_string(hide_password=False),
+            engine_kwargs=engine_options(address),
+            skip_table_creation=not create,
+            skip_compatibility_check=not create,
+        )
+        tune(self.engine)
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        tune(self.engine)
+
+    def find_or_create_study(self, name: str) -> int:
+        """Optuna's id of the maximising study `name`, made where it is missing."""
+        try:
+            return int(self.create_new_study([StudyDirection.MAXIMIZE], name))
+        except DuplicatedStudyError:
+            return int(self.get_study_id_from_name(name))
+
+    def insert_waiting(
+        self,
+        connection: Connection,
+        study_id: int,
+        params: Sequence[Mapping[str, Scalar] | None],
+        distributions: Mapping[str, BaseDistribution],
+    ) -> list[int]:
+        """Add WAITING trials in order and return Optuna's id of each.
+
+        Args:
+            connection: The caller's open write transaction.
+            study_id: Optuna's id of the study.
+            params: Values of each trial; None where they are set later.
+            distributions: The box the values come from, for all of these trials.
+        """
+        # As Optuna does: the study's row is the lock that keeps numbers unique.
+        connection.execute(
+            select(_studies.c.study_id).where(_studies.c.study_id == study_id).with_for_update()
+        )
+        first = connection.scalar(
+            select(func.count()).select_from(_trials).where(_trials.c.study_id == study_id)
+        )
+        number = int(first or 0)
+        rows = [
+            {"study_id": study_id, "number": number + i, "state": TrialState.WAITING}
+            for i in range(len(params))
+        ]
+        connection.execute(insert(_trials), rows)
+        ids = connection.scalars(
+            select(_trials.c.trial_id)
+            .where(_trials.c.study_id == study_id, _trials.c.number >= number)
+            .order_by(_trials.c.number)
+        ).all()
+        known = {i: p for i, p in zip(ids, params, strict=True) if p is not None}
+        self.insert_params(connection, known, distributions)
+        return list(ids)
+
+    def insert_params(
+        self,
+        connection: Connection,
+        params: Mapping[int, Mapping[str, Scalar]],
+        distributions: Mapping[str, BaseDistribution],
+    ) -> None:
+        """Write the values of trials, by Optuna's id, in the order of `distributions`."""
+        texts = {name: distribution_to_json(d) for name, d in distributions.items()}
+        rows = [
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": distributions[name].to_internal_repr(values[name]),
+                "distribution_json": texts[name],
+            }
+            for trial_id, values in params.items()
+            for name in distributions
+        ]
+        _insert(connection, _params, rows)
+
+    def start(self, connection: Connection, trial_ids: Sequence[int], when: float) -> None:
+        """Set trials RUNNING from `when`, seconds since 1970."""
+        connection.execute(
+            update(_trials)
+            .where(_trials.c.trial_id.in_(trial_ids))
+            .values(state=TrialState.RUNNING, datetime_start=_utc(when))
+        )
+
+    def hand_back(self, connection: Connection, trial_ids: Sequence[int]) -> None:
+        """Set trials WAITING again, as if nobody had started them."""
+        connection.execute(
+            update(_trials)
+            .where(_trials.c.trial_id.in_(trial_ids))
+            .values(state=TrialState.WAITING, datetime_start=None, datetime_complete=None)
+        )
+
+    def finish(self, connection: Connection, trials: Sequence[FinishedTrial], when: float) -> None:
+        """Write states, values and intermediate values of trials that ended at `when`."""
+        ids = [trial.trial_id for trial in trials]
+        # Somebody may have taken a WAITING row through `study.ask()` and told a value.
+        for table in (_values, _intermediates):
+            connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
+        ends = [{"id": t.trial_id, "new_state": t.state, "end": _utc(when)} for t in trials]
+        connection.execute(
+            update(_trials)
+            .where(_trials.c.trial_id == bindparam("id"))
+            .values(state=bindparam("new_state"), datetime_complete=bindparam("end")),
+            ends,
+        )
+        _insert(
+            connection,
+            _values,
+            [_value_row(t.trial_id, t.value) for t in trials if t.value is not None],
+        )
+        _insert(connection, _intermediates, [row for t in trials for row in _steps(t)])
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
+
+
+def _value_row(trial_id: int, score: float) -> dict[str, Any]:
+    value, kind = models.TrialValueModel.value_to_stored_repr(score)
+    return {"trial_id": trial_id, "objective": 0, "value": value, "value_type": kind}
+
+
+def _steps(trial: FinishedTrial) -> list[dict[str, Any]]:
+    return [
+        {
+            "trial_id": trial.trial_id,
+            "step": step,
+            "intermediate_value": value if math.isfinite(value) else None,
+            "intermediate_value_type": _intermediate_type(value),
+        }
+        for step, value in trial.intermediate.items()
+    ]
+
+
+def _intermediate_type(value: float) -> _IntermediateType:
+    if math.isfinite(value):
+        return _IntermediateType.FINITE
+    if math.isnan(value):
+        return _IntermediateType.NAN
+    return _IntermediateType.INF_POS if value > 0 else _IntermediateType.INF_NEG
+
+
+def _utc(seconds: float) -> datetime:
+    """Optuna stores naive UTC, and converts in a property that Core statements bypass."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

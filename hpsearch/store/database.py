@@ -1,0 +1,236 @@
+"""One open database: Optuna's tables and ours, checked before anything is read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, Insert, create_engine, inspect, select, table, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from hpsearch.errors import DatabaseError
+from hpsearch.store.bulk import BulkStorage
+from hpsearch.store.engine import DURABLE, READ_ONLY, now, parse_url
+from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Tables of MLflow that no Optuna database has.
+_MLFLOW_TABLES = {"experiments", "registered_models"}
+
+
+class Database:
+    """Connections to one database, each for a moment: nobody holds one while training.
+
+    Args:
+        storage: Optuna's storage on the same tables.
+    """
+
+    def __init__(self, storage: BulkStorage) -> None:
+        self.storage = storage
+        self.engine: Engine = storage.engine
+
+    @property
+    def url(self) -> str:
+        """The address, with the password, for another process of the same user."""
+        return str(self.storage.url)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection whose reads all see the same moment; it never waits for writers."""
+        with _explained(self.engine.url), self.engine.connect() as connection:
+            connection = connection.execution_options(**{READ_ONLY: True})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def writing(self, *, durable: bool = False) -> Iterator[Connection]:
+        """One short write transaction; `durable` ones are on the disk when this returns."""
+        with _explained(self.engine.url), self.engine.connect() as connection:
+            connection = connection.execution_options(**{DURABLE: durable})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.storage.remove_session()
+        self.engine.dispose()
+
+
+def clock(connection: Connection) -> float:
+    """Seconds since 1970 by the database's clock."""
+    return float(connection.execute(select(now())).scalar_one())
+
+
+def inserted_id(connection: Connection, statement: Insert) -> int:
+    """Insert one row and return its key."""
+    key = connection.execute(statement).inserted_primary_key
+    if key is None:
+        raise DatabaseError("the database returned no key for a new row")
+    return int(key[0])
+
+
+def open_database(url: str, *, create: bool = False) -> Database:
+    """Open a database that holds studies, or make one.
+
+    Args:
+        url: `sqlite:///FILE.db` or `postgresql://USER@HOST/NAME`.
+        create: Whether to create or migrate the tables where needed; the tables only appear
+            in a database that was empty or held Optuna studies.
+
+    Raises:
+        DatabaseError: If it cannot be opened or written, belongs to another tool, is of another
+            version, or is missing and not to be created.
+    """
+    address = parse_url(url)
+    _check_file(address, create=create)
+    with _explained(address):
+        _check_tables(address, create=create)
+        database = Database(_open_storage(url, create=create))
+        if create:
+            _migrate(database.engine)
+        return database
+
+
+def _open_storage(url: str, *, create: bool) -> BulkStorage:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        return _storage(url, create=create)
+    except OperationalError as error:
+        if "already exists" not in str(error):
+            raise
+        return _storage(url, create=create)  # another process made the tables meanwhile
+
+
+def _storage(url: str, *, create: bool) -> BulkStorage:
+    try:
+        return BulkStorage(url, create=create)
+    except ImportError as error:
+        raise DatabaseError(
+            f'{parse_url(url)}: the driver is missing; pip install "hpsearch[postgres]"'
+        ) from error
+    except RuntimeError as error:  # Optuna's word for a schema of another Optuna
+        raise DatabaseError(f"{parse_url(url)}: {error}") from error
+
+
+# -------------------------------------------------------------- before opening
+
+
+def _check_file(address: URL, *, create: bool) -> None:
+    if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
+        return
+    path = Path(address.database or "")
+    if path.is_dir():
+        raise DatabaseError(f"{path}: is a folder; give a file, sqlite:///{path}/hpsearch.db")
+    if not path.exists() and not create:
+        raise DatabaseError(
+            f"{path}: no database here; `hpsearch start` makes one, --database names another"
+        )
+    if not path.parent.is_dir():
+        raise DatabaseError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def _check_tables(address: URL, *, create: bool) -> None:
+    """Look before touching: another tool's database is left as it was found."""
+    if address.get_backend_name() == "sqlite" and not Path(address.database or "").exists():
+        return
+    engine = create_engine(address)
+    try:
+        with engine.connect() as connection:
+            names = set(inspect(connection).get_table_names())
+            version = _version(connection) if VERSION_TABLE in names else None
+    finally:
+        engine.dispose()
+    if names >= _MLFLOW_TABLES:
+        raise DatabaseError(
+            f"--database {address}: this is MLflow's tracking database; hpsearch "
+            "needs one of its own, such as sqlite:///hpsearch.db"
+        )
+    if version is None and not create:
+        raise DatabaseError(f"{address}: holds no hpsearch studies; `hpsearch start` makes one")
+    if version is not None and version not in _known_versions():
+        raise DatabaseError(
+            f"{address}: written by another version of hpsearch (schema {version}, "
+            f"this one knows {SCHEMA_VERSION}); use that version or another "
+            "--database"
+        )
+
+
+def _version(connection: Connection) -> str | None:
+    row = connection.execute(select(text("version_num")).select_from(table(VERSION_TABLE)))
+    return row.scalar_one_or_none()
+
+
+def _known_versions() -> set[str]:
+    """Every version this hpsearch can read or migrate from."""
+    return {SCHEMA_VERSION}
+
+
+# ------------------------------------------------------------------ migrations
+
+
+def migrations_config() -> Config:
+    """Alembic's configuration for our own tables."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _migrate(engine: Engine) -> None:
+    with engine.connect() as connection:
+        exists = inspect(connection).has_table(VERSION_TABLE)
+        if exists and _version(connection) == SCHEMA_VERSION:
+            _check_writable(connection)
+            return
+    from alembic import command
+
+    config = migrations_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _check_writable(connection: Connection) -> None:
+    """Find out now, not when the first trial ends."""
+    connection.rollback()
+    with connection.begin():
+        connection.execute(
+            text(f"UPDATE {VERSION_TABLE} SET version_num = version_num")  # noqa: S608 - constant
+        )
+
+
+# -------------------------------------------------------------------- messages
+
+
+@contextmanager
+def _explained(address: URL) -> Iterator[None]:
+    """Turn the driver's errors that a person can mend into one line."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise DatabaseError(f"{address}: {_sentence(error)}") from error
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"{address}: {' '.join(str(error).split())}") from error
+
+
+def _sentence(error: DBAPIError) -> str:
+    said = " ".join(str(error.orig).split())
+    hints = {
+        "readonly database": "the file is read-only; make it writable or name another --database",
+        "unable to open": "cannot be opened; check the path and its permissions",
+        "not a database": "is not an SQLite database; name another --database",
+        "malformed": "is damaged (database disk image is malformed); restore a copy",
+        "disk is full": "the disk is full; free some space and start again, nothing is lost",
+        "disk I/O error": "the disk reports an error; check its space, then start again",
+        "is locked": "another program has held the file locked for a minute; close it",
+        "Connection refused": "no server answers there; is it running?",
+        "password authentication failed": "user or password are wrong",
+    }
+    return next((hint for key, hint in hints.items() if key in said), said)

@@ -1,0 +1,61 @@
+"""How values, ranges and winners stand in JSON columns."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hpsearch.search.selection import Candidate, Winner
+from hpsearch.space import Box, Range, Value, frozen, plain, range_from_document
+
+
+def values_text(values: Mapping[str, Value]) -> str:
+    """Values in the order of the box."""
+    return json.dumps({name: plain(value) for name, value in values.items()})
+
+
+def values_from(text: str) -> dict[str, Value]:
+    """The values whose text this is."""
+    return {name: frozen(value) for name, value in json.loads(text).items()}
+
+
+def box_text(box: Box) -> str:
+    """All ranges of a round."""
+    return json.dumps(box.document())
+
+
+def box_from(text: str) -> Box:
+    """The box whose text this is."""
+    return Box.from_document(json.loads(text))
+
+
+def range_text(range_: Range) -> str:
+    """One range."""
+    return json.dumps(range_.document())
+
+
+def range_from(text: str) -> Range:
+    """The range whose text this is."""
+    return range_from_document(json.loads(text))
+
+
+def metrics_text(metrics: Mapping[str, float]) -> str:
+    """Metrics of one epoch; JSON has no NaN, so what is not finite becomes null."""
+    return json.dumps({k: v if math.isfinite(v) else None for k, v in metrics.items()})
+
+
+def winner_text(winner: Winner) -> str:
+    """The winner and its ties, as `show --json` prints them."""
+    document = _candidate(winner.candidate)
+    return json.dumps(document | {"ties": [_candidate(tie) for tie in winner.ties]})
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "values": {name: plain(value) for name, value in candidate.values.items()},
+        "score": candidate.score,
+        "standard_error": candidate.standard_error,
+        "seeds": candidate.seeds,
+    }

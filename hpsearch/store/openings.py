@@ -1,0 +1,179 @@
+"""Openings of the sealed test split: written down before a single test row is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from hpsearch.errors import LeaseLostError
+from hpsearch.search.sampling import encoded
+from hpsearch.seeds import Purpose, trial_seed
+from hpsearch.space import Value, plain
+from hpsearch.store import tables
+from hpsearch.store.claims import Claim, ClaimedTrial, TrialResult, commit
+from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.documents import box_text, values_from, values_text
+from hpsearch.store.rounds import new_token, optuna_distributions
+from hpsearch.store.studies import StoredStudy
+from hpsearch.store.tables import AttemptOutcome, TrialState
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opening of the test split, from its record to its result.
+
+    Attributes:
+        id: Its row.
+        number: 1 for the first; more than 1 is said wherever the figure is shown.
+        claim: The final trial, leased to this process.
+        values: The winner's values.
+    """
+
+    id: int
+    number: int
+    claim: Claim
+    values: dict[str, Value]
+
+
+def begin_opening(database: Database, study: StoredStudy, worker_id: int) -> Opening:
+    """Record an opening durably, or take up the one that was not finished.
+
+    Args:
+        database: The study's database.
+        study: A complete study with a winner.
+        worker_id: The process that will read the test rows.
+    """
+    optuna_id = database.storage.find_or_create_study(f"{study.name}/{Purpose.FINAL}")
+    with database.writing(durable=True) as connection:
+        unfinished = connection.execute(
+            select(tables.opening).where(
+                tables.opening.c.study_id == study.id, tables.opening.c.finished.is_(None)
+            )
+        ).one_or_none()
+        opening = unfinished or _record(connection, database, study, optuna_id)
+        return _lease(connection, study, opening, worker_id)
+
+
+def finish_opening(
+    database: Database, opening: Opening, result: Mapping[str, Any], trial: TrialResult
+) -> None:
+    """Write the test figure and the final trial.
+
+    Raises:
+        LeaseLostError: If another process has taken the opening up meanwhile.
+    """
+    (final,) = opening.claim.trials
+    if not commit(database, opening.claim, {final.id: trial}):
+        raise LeaseLostError("another process has finished this opening of the test split")
+    with database.writing(durable=True) as connection:
+        when = clock(connection)
+        connection.execute(
+            update(tables.opening)
+            .where(tables.opening.c.id == opening.id)
+            .values(result=json.dumps(result), finished=when)
+        )
+        connection.execute(
+            update(tables.round_)
+            .where(tables.round_.c.id == opening.claim.round_id)
+            .values(state=tables.RoundState.CLOSED, closed=when)
+        )
+
+
+def test_figure(database: Database, study_id: int) -> dict[str, Any] | None:
+    """The newest result with how often the split was opened; None while it is sealed."""
+    with database.reading() as connection:
+        rows: Sequence[Row[Any]] = connection.execute(
+            select(tables.opening)
+            .where(tables.opening.c.study_id == study_id)
+            .order_by(tables.opening.c.number)
+        ).all()
+    results = [json.loads(row.result) for row in rows if row.result]
+    return {**results[-1], "openings": len(rows)} if results else None
+
+
+def _record(
+    connection: Connection, database: Database, study: StoredStudy, optuna_id: int
+) -> Row[Any]:
+    """The opening, and the final trial that belongs to it."""
+    number = 1 + int(
+        connection.scalar(
+            select(func.count())
+            .select_from(tables.opening)
+            .where(tables.opening.c.study_id == study.id)
+        )
+        or 0
+    )
+    values, box = study.winner_values, study.spec.space
+    params = {name: encoded(value) for name, value in values.items()}
+    distributions = optuna_distributions(box, box)
+    (trial_id,) = database.storage.insert_waiting(connection, optuna_id, [params], distributions)
+    round_id = inserted_id(
+        connection,
+        insert(tables.round_).values(
+            study_id=study.id,
+            purpose=Purpose.FINAL,
+            number=number,
+            state=tables.RoundState.OPEN,
+            planned=1,
+            box=box_text(box),
+            optuna_study_id=optuna_id,
+            opened=clock(connection),
+        ),
+    )
+    final_id = inserted_id(
+        connection,
+        insert(tables.trial).values(
+            study_id=study.id,
+            round_id=round_id,
+            purpose=Purpose.FINAL,
+            number=number - 1,
+            replicate=0,
+            seed=trial_seed(study.spec.seed, Purpose.FINAL, 1, 0),
+            optuna_trial_id=trial_id,
+            values=values_text(values),
+            state=TrialState.WAITING,
+        ),
+    )
+    opening_id = inserted_id(
+        connection,
+        insert(tables.opening).values(
+            study_id=study.id,
+            number=number,
+            trial_id=final_id,
+            configuration=json.dumps({name: plain(value) for name, value in values.items()}),
+            opened=clock(connection),
+        ),
+    )
+    return connection.execute(select(tables.opening).where(tables.opening.c.id == opening_id)).one()
+
+
+def _lease(
+    connection: Connection, study: StoredStudy, opening: Row[Any], worker_id: int
+) -> Opening:
+    """Own the final trial from here on; whoever held it before cannot commit it any more."""
+    token, when = new_token(), clock(connection)
+    columns = tables.trial.c
+    row = connection.execute(
+        update(tables.trial)
+        .where(columns.id == opening.trial_id)
+        .values(
+            state=TrialState.RUNNING,
+            token=token,
+            worker_id=worker_id,
+            attempts=columns.attempts + 1,
+            started=when,
+        )
+        .returning(*columns)
+    ).one()
+    attempt = {"trial_id": row.id, "number": row.attempts, "worker_id": worker_id}
+    connection.execute(
+        insert(tables.attempt).values(**attempt, outcome=AttemptOutcome.RUNNING, started=when)
+    )
+    values = values_from(row._mapping["values"])  # noqa: SLF001 - `values` is a method of Row
+    trial = ClaimedTrial(row.id, row.optuna_trial_id, row.number, row.seed, values)
+    claim = Claim(token, Purpose.FINAL, row.round_id, opening.number, study.spec.space, (trial,))
+    return Opening(opening.id, opening.number, claim, values)

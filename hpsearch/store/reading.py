@@ -1,0 +1,255 @@
+"""What people and programs read: the JSON documents, each from one consistent moment."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, func, select
+
+from hpsearch.search.narrowing import elites
+from hpsearch.seeds import Purpose
+from hpsearch.store import tables
+from hpsearch.store.claims import SCORE_METRIC
+from hpsearch.store.database import Database, clock
+from hpsearch.store.documents import range_from
+from hpsearch.store.openings import test_figure
+from hpsearch.store.rounds import outcomes
+from hpsearch.store.studies import StoredStudy
+from hpsearch.store.tables import TrialState
+from hpsearch.store.workers import live_workers
+
+JSON = dict[str, Any]
+
+
+def study_document(database: Database, study: StoredStudy) -> JSON:
+    """The document of `start --json` and `show --json`."""
+    workers = live_workers(database, study.id)
+    with database.reading() as connection:
+        states = _states(connection, study.id)
+        rounds = _rounds(connection, study.id)
+        seconds = _seconds(connection, study)
+    search = states[Purpose.SEARCH]
+    return {
+        "study": study.name,
+        "state": _state(study, workers),
+        "metric": SCORE_METRIC,
+        "direction": "maximize",
+        "planned": study.spec.planned_trials,
+        **{state: search[state] for state in tables.FINISHED},
+        "running": search[TrialState.RUNNING],
+        "workers": workers,
+        "rounds": rounds,
+        "confirmation": _confirmation(states[Purpose.CONFIRMATION]),
+        "winner": study.winner,
+        "test": test_figure(database, study.id),
+        "seconds": seconds,
+    }
+
+
+def trials_document(database: Database, study: StoredStudy) -> list[JSON]:
+    """The document of `trials --json`: every trial, ordered by purpose and number."""
+    trial, worker, round_ = tables.trial.c, tables.worker.c, tables.round_.c
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(tables.trial, worker.name.label("worker"), round_.number.label("round"))
+            .select_from(
+                tables.trial.join(tables.round_, round_.id == trial.round_id).outerjoin(
+                    tables.worker, worker.id == trial.worker_id
+                )
+            )
+            .where(trial.study_id == study.id)
+            .order_by(trial.purpose, trial.number)
+        ).mappings()
+        curves = _curves(connection, study.id)
+        return [_trial(dict(row), curves.get(row["id"], [])) for row in rows]
+
+
+def ranges_document(database: Database, study: StoredStudy) -> list[JSON]:
+    """The document of `ranges --json`: the ledger, ordered by round and dimension.
+
+    The rows after the last round say where to look next; no round was run there.
+    """
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(tables.ledger)
+            .where(tables.ledger.c.study_id == study.id)
+            .order_by(tables.ledger.c.round, tables.ledger.c.position)
+        ).mappings()
+        return [_ledger_row(dict(row)) for row in rows]
+
+
+def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> set[int]:
+    """Numbers of a search round's elites, by the rule its ledger was written with."""
+    trial, round_ = tables.trial.c, tables.round_.c
+    with database.reading() as connection:
+        found = outcomes(
+            connection,
+            trial.round_id.in_(
+                select(round_.id).where(
+                    round_.study_id == study.id,
+                    round_.purpose == Purpose.SEARCH,
+                    round_.number == round_number,
+                )
+            ),
+        )
+    return {outcome.number for outcome in elites(found, study.validation_rows)}
+
+
+def lost_attempts(database: Database, study: StoredStudy) -> int:
+    """How many tries at trials ended with the loss of their worker."""
+    with database.reading() as connection:
+        return int(
+            connection.scalar(
+                select(func.count())
+                .select_from(tables.attempt.join(tables.trial))
+                .where(
+                    tables.trial.c.study_id == study.id,
+                    tables.attempt.c.outcome == tables.AttemptOutcome.LOST,
+                )
+            )
+            or 0
+        )
+
+
+def open_work(database: Database, study_id: int) -> JSON:
+    """The open round at a glance: purpose, number, planned, running and finished trials."""
+    with database.reading() as connection:
+        row = connection.execute(
+            select(tables.round_)
+            .where(
+                tables.round_.c.study_id == study_id,
+                tables.round_.c.state == tables.RoundState.OPEN,
+            )
+            .order_by(tables.round_.c.id)
+            .limit(1)
+        ).one_or_none()
+        states = _states(connection, study_id)
+    search = states[Purpose.SEARCH]
+    return {
+        "purpose": row.purpose if row else None,
+        "round": row.number if row else None,
+        "states": {purpose: dict(counts) for purpose, counts in states.items()},
+        "search_done": sum(search[state] for state in tables.FINISHED),
+    }
+
+
+# ------------------------------------------------------------------------ parts
+
+
+def _state(study: StoredStudy, workers: int) -> str:
+    if study.state == "complete":
+        return "complete"
+    return "running" if workers else "interrupted"
+
+
+def _states(connection: Connection, study_id: int) -> defaultdict[str, defaultdict[str, int]]:
+    trial = tables.trial.c
+    counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    rows = connection.execute(
+        select(trial.purpose, trial.state, func.count())
+        .where(trial.study_id == study_id)
+        .group_by(trial.purpose, trial.state)
+    )
+    for purpose, state, count in rows:
+        counts[purpose][state] = count
+    return counts
+
+
+def _rounds(connection: Connection, study_id: int) -> list[JSON]:
+    trial, round_ = tables.trial.c, tables.round_.c
+    finished = case((trial.state.in_(tables.FINISHED), 1), else_=0)
+    rows = connection.execute(
+        select(
+            round_.number,
+            round_.planned,
+            round_.box,
+            round_.state,
+            func.sum(case((trial.state == TrialState.COMPLETE, 1), else_=0)).label("complete"),
+            func.sum(finished).label("finished"),
+            func.max(trial.score).label("best_score"),
+        )
+        .select_from(tables.round_.join(tables.trial))
+        .where(round_.study_id == study_id, round_.purpose == Purpose.SEARCH)
+        .group_by(round_.id, round_.number, round_.planned, round_.box, round_.state)
+        .order_by(round_.number)
+    )
+    return [
+        {
+            "round": row.number,
+            "state": row.state,
+            "planned": row.planned,
+            "complete": int(row.complete),
+            "finished": int(row.finished),
+            "best_score": row.best_score,
+            "ranges": json.loads(row.box),
+        }
+        for row in rows
+    ]
+
+
+def _confirmation(states: defaultdict[str, int]) -> JSON | None:
+    planned = sum(states.values())
+    if not planned:
+        return None
+    return {"planned": planned, "finished": sum(states[s] for s in tables.FINISHED)}
+
+
+def _seconds(connection: Connection, study: StoredStudy) -> float:
+    return float((study.completed or clock(connection)) - study.created)
+
+
+def _curves(connection: Connection, study_id: int) -> dict[int, list[JSON]]:
+    curves: dict[int, list[JSON]] = defaultdict(list)
+    rows = connection.execute(
+        select(tables.epoch.c.trial_id, tables.epoch.c.epoch, tables.epoch.c.metrics)
+        .join(tables.trial, tables.trial.c.id == tables.epoch.c.trial_id)
+        .where(tables.trial.c.study_id == study_id)
+        .order_by(tables.epoch.c.trial_id, tables.epoch.c.epoch)
+    )
+    for trial_id, epoch, metrics in rows:
+        curves[trial_id].append({"epoch": epoch, "metrics": json.loads(metrics)})
+    return curves
+
+
+def _trial(row: JSON, epochs: list[JSON]) -> JSON:
+    return {
+        "number": row["number"],
+        "purpose": row["purpose"],
+        "round": row["round"],
+        "state": row["state"],
+        "values": json.loads(row["values"]) if row["values"] else {},
+        "score": row["score"],
+        "loss": row["loss"],
+        "seed": row["seed"],
+        "message": row["message"],
+        "worker": row["worker"],
+        "attempts": row["attempts"],
+        "epochs": epochs,
+        "started": _moment(row["started"]),
+        "finished": _moment(row["finished"]),
+    }
+
+
+def _ledger_row(row: JSON) -> JSON:
+    previous = json.loads(row["previous"]) if row["previous"] else None
+    return {
+        "round": row["round"],
+        "dimension": row["dimension"],
+        **range_from(row["range"]).document(),
+        "previous": previous and (previous.get("choices") or [previous["low"], previous["high"]]),
+        "elites": row["elites"],
+        "rule": row["rule"],
+        "decision": row["decision"],
+        "edge": row["edge"],
+        "reason": row["reason"],
+    }
+
+
+def _moment(seconds: float | None) -> str | None:
+    """ISO 8601 in UTC, to the millisecond."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

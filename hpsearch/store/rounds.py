@@ -1,0 +1,282 @@
+"""Rounds as rows: opened with all their trials, closed exactly once.
+
+Closing is leased like a trial: `take_closing` hands the work to one process, the decision is
+computed outside any transaction, and `write_closing` stores it whole or not at all. Both ends
+are durable: after a power cut a round is either open as before or closed for good.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from optuna.distributions import BaseDistribution
+from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, update
+
+from hpsearch.errors import LeaseLostError
+from hpsearch.search.narrowing import LedgerRow
+from hpsearch.search.outcomes import Outcome
+from hpsearch.search.rounds import Closing, RoundPlan
+from hpsearch.search.sampling import distribution, encoded
+from hpsearch.seeds import Purpose
+from hpsearch.space import Box, Choices
+from hpsearch.store import tables
+from hpsearch.store.bulk import BulkStorage
+from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.documents import box_from, box_text, range_text, values_from, values_text
+from hpsearch.store.documents import winner_text
+
+# Narrowing a round takes milliseconds; who needs longer than this has died.
+CLOSING_SECONDS = 60
+# Purposes whose rounds workers train; the final run belongs to the sealed test.
+TRAINED = (Purpose.SEARCH, Purpose.REPEAT, Purpose.CONTROL, Purpose.CONFIRMATION)
+
+
+@dataclass(frozen=True)
+class ClosingTask:
+    """A round whose trials are all done, with what is needed to decide what follows.
+
+    Attributes:
+        token: Proof that the close was leased to this caller.
+        study_id: The study's row.
+        round_id: The round's row.
+        purpose: What the round was for.
+        number: The round's number.
+        box: Its box.
+        outcomes: Its trials in number order.
+        history: All search trials of the study in number order.
+    """
+
+    token: int
+    study_id: int
+    round_id: int
+    purpose: Purpose
+    number: int
+    box: Box
+    outcomes: tuple[Outcome, ...]
+    history: tuple[Outcome, ...]
+
+
+def new_token() -> int:
+    """A number nobody else holds; fits a signed BIGINT."""
+    return secrets.randbits(63)
+
+
+def optuna_distributions(box: Box, declared: Box) -> dict[str, BaseDistribution]:
+    """Optuna's distributions of a round's trials.
+
+    Optuna lets low and high change between trials but refuses changed choices, so every trial
+    carries the declared choices; those of the round stand in the ledger.
+    """
+    ranges = {
+        d.name: declared[d.name] if isinstance(d.range, Choices) else d.range
+        for d in box.dimensions
+    }
+    return {name: distribution(range_) for name, range_ in ranges.items()}
+
+
+def insert_round(
+    connection: Connection,
+    storage: BulkStorage,
+    study_id: int,
+    optuna_study_id: int,
+    declared: Box,
+    plan: RoundPlan,
+) -> None:
+    """Write a round, its ledger and its waiting trials."""
+    round_id = inserted_id(
+        connection,
+        insert(tables.round_).values(
+            study_id=study_id,
+            purpose=plan.purpose,
+            number=plan.number,
+            state=tables.RoundState.OPEN,
+            planned=len(plan.trials),
+            box=box_text(plan.box),
+            optuna_study_id=optuna_study_id,
+            opened=clock(connection),
+        ),
+    )
+    if plan.number == 1:
+        insert_ledger(connection, study_id, plan.number, plan.ledger)
+    params = [
+        None if t.values is None else {name: encoded(v) for name, v in t.values.items()}
+        for t in plan.trials
+    ]
+    optuna_ids = storage.insert_waiting(
+        connection, optuna_study_id, params, optuna_distributions(plan.box, declared)
+    )
+    rows = [
+        {
+            "study_id": study_id,
+            "round_id": round_id,
+            "purpose": plan.purpose,
+            "number": trial.number,
+            "replicate": trial.replicate,
+            "seed": trial.seed,
+            "optuna_trial_id": optuna_id,
+            "values": None if trial.values is None else values_text(trial.values),
+            "state": tables.TrialState.WAITING,
+        }
+        for trial, optuna_id in zip(plan.trials, optuna_ids, strict=True)
+    ]
+    connection.execute(insert(tables.trial), rows)
+
+
+def insert_ledger(
+    connection: Connection, study_id: int, round_number: int, rows: tuple[LedgerRow, ...]
+) -> None:
+    """Write why each range of a round is what it is."""
+    documents = [
+        {
+            "study_id": study_id,
+            "round": round_number,
+            "position": position,
+            "dimension": row.dimension,
+            "range": range_text(row.range),
+            "previous": None if row.previous is None else range_text(row.previous),
+            "elites": row.elites,
+            "rule": row.rule,
+            "decision": row.decision,
+            "edge": row.edge,
+            "reason": row.reason,
+        }
+        for position, row in enumerate(rows)
+    ]
+    if documents:
+        connection.execute(insert(tables.ledger), documents)
+
+
+# --------------------------------------------------------------------- closing
+
+
+def take_closing(database: Database, study_id: int) -> ClosingTask | None:
+    """Lease the close of the study's open round, if its last trial is done.
+
+    Returns:
+        None while trials are unfinished, nothing is open, or somebody else is closing it.
+    """
+    if not _ready(database, study_id):
+        return None
+    token = new_token()
+    with database.writing() as connection:
+        when = clock(connection)
+        leased = connection.execute(
+            update(tables.round_)
+            .where(_closable(study_id), _unclaimed(when))
+            .values(closing_token=token, closing_until=when + CLOSING_SECONDS)
+        )
+        if leased.rowcount == 0:
+            return None
+        row = connection.execute(
+            select(tables.round_).where(tables.round_.c.closing_token == token)
+        ).one()
+        return ClosingTask(
+            token=token,
+            study_id=study_id,
+            round_id=row.id,
+            purpose=Purpose(row.purpose),
+            number=row.number,
+            box=box_from(row.box),
+            outcomes=outcomes(connection, tables.trial.c.round_id == row.id),
+            history=search_history(connection, study_id),
+        )
+
+
+def write_closing(database: Database, task: ClosingTask, declared: Box, closing: Closing) -> None:
+    """Store what the close decided: the ledger, the next round or the winner; all or nothing.
+
+    Raises:
+        LeaseLostError: If the close took so long that somebody else has done it.
+    """
+    following = closing.following
+    optuna_id = _sibling_study(database, task.study_id, following) if following else None
+    with database.writing(durable=True) as connection:
+        when = clock(connection)
+        closed = connection.execute(
+            update(tables.round_)
+            .where(
+                tables.round_.c.id == task.round_id,
+                tables.round_.c.closing_token == task.token,
+                tables.round_.c.state == tables.RoundState.OPEN,
+            )
+            .values(state=tables.RoundState.CLOSED, closed=when)
+        )
+        if closed.rowcount == 0:
+            raise LeaseLostError(f"round {task.number} was closed by somebody else")
+        insert_ledger(connection, task.study_id, task.number + 1, closing.ledger)
+        if following is not None and optuna_id is not None:
+            insert_round(
+                connection, database.storage, task.study_id, optuna_id, declared, following
+            )
+        if closing.finished:
+            winner = None if closing.winner is None else winner_text(closing.winner)
+            connection.execute(
+                update(tables.study)
+                .where(tables.study.c.id == task.study_id)
+                .values(state="complete", winner=winner, completed=when)
+            )
+
+
+def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcome, ...]:
+    """Finished trials as the search sees them, in number order."""
+    columns = tables.trial.c
+    rows = connection.execute(
+        select(columns.number, columns["values"], columns.score, columns.loss, columns.replicate)
+        .where(where, columns.state.in_(tables.FINISHED))
+        .order_by(columns.number)
+    )
+    return tuple(
+        Outcome(r.number, values_from(r[1]), r.score, r.loss, r.replicate) for r in rows if r[1]
+    )
+
+
+def search_history(connection: Connection, study_id: int) -> tuple[Outcome, ...]:
+    """Every finished search trial of the study, in number order."""
+    columns = tables.trial.c
+    mine = (columns.study_id == study_id) & (columns.purpose == Purpose.SEARCH)
+    return outcomes(connection, mine)
+
+
+def _ready(database: Database, study_id: int) -> bool:
+    with database.reading() as connection:
+        when = clock(connection)
+        found = connection.execute(
+            select(tables.round_.c.id).where(_closable(study_id), _unclaimed(when))
+        ).first()
+    return found is not None
+
+
+def _closable(study_id: int) -> ColumnElement[bool]:
+    """Open, and no trial of it is waiting or running."""
+    unfinished = (
+        select(tables.trial.c.id)
+        .where(
+            tables.trial.c.round_id == tables.round_.c.id,
+            tables.trial.c.state.in_((tables.TrialState.WAITING, tables.TrialState.RUNNING)),
+        )
+        .correlate(tables.round_)
+    )
+    return (
+        (tables.round_.c.study_id == study_id)
+        & (tables.round_.c.state == tables.RoundState.OPEN)
+        & tables.round_.c.purpose.in_(TRAINED)
+        & ~exists(unfinished)
+    )
+
+
+def _unclaimed(when: float) -> ColumnElement[bool]:
+    return or_(tables.round_.c.closing_until.is_(None), tables.round_.c.closing_until < when)
+
+
+def _sibling_study(database: Database, study_id: int, following: RoundPlan) -> int:
+    """Optuna's study for the next round: the search's own, or NAME/confirmation."""
+    with database.reading() as connection:
+        row = connection.execute(
+            select(tables.study.c.name, tables.study.c.optuna_study_id).where(
+                tables.study.c.id == study_id
+            )
+        ).one()
+    if following.purpose == Purpose.SEARCH:
+        return int(row.optuna_study_id)
+    return database.storage.find_or_create_study(f"{row.name}/{following.purpose}")

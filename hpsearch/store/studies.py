@@ -1,0 +1,154 @@
+"""Studies as rows: made once, found by name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from hpsearch.errors import DatabaseError, UnknownStudyError
+from hpsearch.search.rounds import first_round
+from hpsearch.space import Value, frozen
+from hpsearch.store import tables
+from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.rounds import insert_round
+from hpsearch.study import StudySpec
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as the database holds it.
+
+    Attributes:
+        id: Its row.
+        name: Its name, also that of the Optuna study.
+        spec: The study file, checked.
+        source: The study file's text.
+        data_fingerprint: SHA-256 of the prepared rows; every worker's must be the same.
+        validation_rows: Rows behind each score.
+        state: "running" until the winner is known, then "complete".
+        winner: {"values", "score", "standard_error", "seeds", "ties"}, None until then, and
+            None in a complete study in which no trial had a score.
+        created: Seconds since 1970.
+        completed: Seconds since 1970, None while running.
+    """
+
+    id: int
+    name: str
+    spec: StudySpec
+    source: str
+    data_fingerprint: str
+    validation_rows: int
+    state: str
+    winner: dict[str, Any] | None
+    created: float
+    completed: float | None
+
+    @property
+    def winner_values(self) -> dict[str, Value]:
+        """Values of the winner; empty while there is none."""
+        values = self.winner["values"] if self.winner else {}
+        return {name: frozen(value) for name, value in values.items()}
+
+
+def create_study(
+    database: Database, spec: StudySpec, source: str, data_fingerprint: str, validation_rows: int
+) -> StoredStudy:
+    """Store a study and open its first round, in one durable transaction.
+
+    Raises:
+        DatabaseError: If an Optuna study of this name is already there, not made by hpsearch.
+    """
+    plan = first_round(spec)
+    optuna_id = _own_optuna_study(database, spec.name)
+    try:
+        with database.writing(durable=True) as connection:
+            study_id = inserted_id(
+                connection,
+                insert(tables.study).values(
+                    name=spec.name,
+                    optuna_study_id=optuna_id,
+                    spec=json.dumps(spec.document()),
+                    source=source,
+                    data_fingerprint=data_fingerprint,
+                    validation_rows=validation_rows,
+                    state="running",
+                    created=clock(connection),
+                ),
+            )
+            insert_round(connection, database.storage, study_id, optuna_id, spec.space, plan)
+    except DatabaseError as error:
+        if not isinstance(error.__cause__, IntegrityError):
+            raise
+        # Another `start` was faster: its study is the study.
+    return load_study(database, spec.name)
+
+
+def _own_optuna_study(database: Database, name: str) -> int:
+    optuna_id = database.storage.find_or_create_study(name)
+    if find_study(database, name) is None and database.storage.get_n_trials(optuna_id):
+        raise DatabaseError(
+            f"{name}: an Optuna study of this name, not made by hpsearch, is in this database; "
+            "give the study another name or use another --database"
+        )
+    return optuna_id
+
+
+def find_study(database: Database, name: str) -> StoredStudy | None:
+    """The study of this name, or None."""
+    with database.reading() as connection:
+        row = connection.execute(
+            select(tables.study).where(tables.study.c.name == name)
+        ).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def load_study(database: Database, name: str) -> StoredStudy:
+    """The study of this name.
+
+    Raises:
+        UnknownStudyError: Naming the nearest study there is.
+    """
+    study = find_study(database, name)
+    if study is not None:
+        return study
+    known = study_names(database)
+    if not known:
+        raise UnknownStudyError(f"{name}: no such study; this database holds none yet")
+    near = difflib.get_close_matches(name, known, n=1) or known[:5]
+    raise UnknownStudyError(f"{name}: no such study; there is {', '.join(near)}")
+
+
+def study_names(database: Database) -> list[str]:
+    """Names of all studies, oldest first."""
+    with database.reading() as connection:
+        return list(connection.scalars(select(tables.study.c.name).order_by(tables.study.c.id)))
+
+
+def complete_study(database: Database, study_id: int) -> None:
+    """Mark a study complete that ended without a round to close."""
+    with database.writing(durable=True) as connection:
+        connection.execute(
+            update(tables.study)
+            .where(tables.study.c.id == study_id, tables.study.c.state == "running")
+            .values(state="complete", completed=clock(connection))
+        )
+
+
+def _stored(row: Row[Any]) -> StoredStudy:
+    return StoredStudy(
+        id=row.id,
+        name=row.name,
+        spec=StudySpec.from_document(json.loads(row.spec)),
+        source=row.source,
+        data_fingerprint=row.data_fingerprint,
+        validation_rows=row.validation_rows,
+        state=row.state,
+        winner=json.loads(row.winner) if row.winner else None,
+        created=row.created,
+        completed=row.completed,
+    )

@@ -1,0 +1,214 @@
+"""The `hpsearch_*` tables, which stand beside Optuna's own in one database.
+
+Times are seconds since 1970 by the database's clock. JSON columns are text, so that both
+databases store and return the same bytes. What must be unique is unique here, not in Python.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+# The newest migration; a test holds it equal to the head of `migrations/versions`.
+SCHEMA_VERSION = "0001"
+VERSION_TABLE = "hpsearch_alembic_version"
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; every trial ends in one of the last four."""
+
+    WAITING = "waiting"  # planned, nobody trains it
+    RUNNING = "running"  # leased to a worker
+    COMPLETE = "complete"  # trained to the end, has a score
+    DIVERGED = "diverged"  # its loss stopped being finite: a result, without a score
+    DISCARDED = "discarded"  # stopped early on evidence
+    FAILED = "failed"  # an error, whose message is kept
+
+
+FINISHED = (
+    TrialState.COMPLETE,
+    TrialState.DIVERGED,
+    TrialState.DISCARDED,
+    TrialState.FAILED,
+)
+
+
+class RoundState(StrEnum):
+    """A round is open until its last trial is done and the next box is decided."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class AttemptOutcome(StrEnum):
+    """How one worker's try at a trial ended."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    LOST = "lost"  # the worker died, or its lease lapsed
+    RETURNED = "returned"  # the worker was asked to stop and handed it back
+
+
+metadata = MetaData()
+
+study = Table(
+    "hpsearch_study",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("optuna_study_id", Integer, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("source", Text, nullable=False),  # the study file as it was written
+    Column("data_fingerprint", String(64), nullable=False),
+    Column("validation_rows", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("winner", Text),
+    Column("created", Double, nullable=False),
+    Column("completed", Double),
+    CheckConstraint("state IN ('running', 'complete')", name="hpsearch_study_state"),
+)
+
+round_ = Table(
+    "hpsearch_round",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("planned", Integer, nullable=False),
+    Column("box", Text, nullable=False),
+    Column("optuna_study_id", Integer, nullable=False),
+    Column("opened", Double, nullable=False),
+    Column("closed", Double),
+    # Closing is leased work: who computes it, and until when nobody else will.
+    Column("closing_token", BigInteger),
+    Column("closing_until", Double),
+    UniqueConstraint("study_id", "purpose", "number", name="hpsearch_round_once"),
+    CheckConstraint("state IN ('open', 'closed')", name="hpsearch_round_state"),
+)
+
+ledger = Table(
+    "hpsearch_ledger",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
+    Column("round", Integer, nullable=False),  # the round whose range this is
+    Column("position", Integer, nullable=False),
+    Column("dimension", String(100), nullable=False),
+    Column("range", Text, nullable=False),
+    Column("previous", Text),
+    Column("elites", Integer, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("decision", String(16), nullable=False),
+    Column("edge", String(8)),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("study_id", "round", "dimension", name="hpsearch_ledger_once"),
+)
+
+trial = Table(
+    "hpsearch_trial",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
+    Column("round_id", ForeignKey("hpsearch_round.id"), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("replicate", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("optuna_trial_id", Integer, nullable=False, unique=True),
+    Column("values", Text),
+    Column("state", String(16), nullable=False),
+    Column("score", Double),
+    Column("loss", Double),
+    Column("message", Text),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("losses", Integer, nullable=False, default=0),
+    Column("worker_id", ForeignKey("hpsearch_worker.id")),
+    Column("token", BigInteger),
+    Column("lease_until", Double),
+    Column("started", Double),
+    Column("finished", Double),
+    UniqueConstraint("study_id", "purpose", "number", name="hpsearch_trial_once"),
+    Index("hpsearch_trial_claimable", "round_id", "state", "number"),
+    Index("hpsearch_trial_token", "token"),
+    CheckConstraint(
+        "state IN ('waiting', 'running', 'complete', 'diverged', 'discarded', 'failed')",
+        name="hpsearch_trial_state",
+    ),
+    CheckConstraint("(state = 'complete') = (score IS NOT NULL)", name="hpsearch_trial_score"),
+)
+
+epoch = Table(
+    "hpsearch_epoch",
+    metadata,
+    Column("trial_id", ForeignKey("hpsearch_trial.id"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("metrics", Text, nullable=False),  # {"training_loss": x, ...}; null for not finite
+)
+
+attempt = Table(
+    "hpsearch_attempt",
+    metadata,
+    Column("trial_id", ForeignKey("hpsearch_trial.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("worker_id", ForeignKey("hpsearch_worker.id"), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("started", Double, nullable=False),
+    Column("ended", Double),
+)
+
+worker = Table(
+    "hpsearch_worker",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("process", String(200), nullable=False),  # boot, pid and start time: one process ever
+    Column("fingerprint", Text, nullable=False),
+    Column("started", Double, nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("stopped", Double),
+    Index("hpsearch_worker_study", "study_id", "stopped"),
+)
+
+opening = Table(
+    "hpsearch_test_opening",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("trial_id", ForeignKey("hpsearch_trial.id"), nullable=False),
+    Column("configuration", Text, nullable=False),
+    Column("opened", Double, nullable=False),
+    Column("result", Text),
+    Column("finished", Double),
+    UniqueConstraint("study_id", "number", name="hpsearch_test_opening_once"),
+)
+
+mirror = Table(
+    "hpsearch_mirror",
+    metadata,
+    Column("study_id", ForeignKey("hpsearch_study.id"), primary_key=True),
+    Column("destination", Text, nullable=False),
+    Column("experiment_id", String(64)),
+    Column("run_id", String(64)),
+    Column("trials", Integer, nullable=False),  # finished trials copied so far
+    Column("message", Text),  # why it is waiting, if it is
+    Column("seen", Double, nullable=False),
+)

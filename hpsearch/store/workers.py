@@ -1,0 +1,125 @@
+"""Who trains: workers as rows, and whether their processes still exist."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from sqlalchemy import insert, select, update
+
+from hpsearch.store import tables
+from hpsearch.store.claims import lose_trials
+from hpsearch.store.database import Database, clock, inserted_id
+
+
+def register_worker(
+    database: Database, study_id: int, fingerprint: Mapping[str, str]
+) -> tuple[int, str]:
+    """Write this process down as a worker of the study.
+
+    Args:
+        database: The study's database.
+        study_id: The study's row.
+        fingerprint: What the bits of a result depend on besides the study: CPU, NumPy, BLAS.
+
+    Returns:
+        The worker's row and its name, HOST-PID.
+    """
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    with database.writing() as connection:
+        when = clock(connection)
+        worker_id = inserted_id(
+            connection,
+            insert(tables.worker).values(
+                study_id=study_id,
+                name=name,
+                host=socket.gethostname(),
+                process=process_identity(os.getpid()),
+                fingerprint=json.dumps(fingerprint),
+                started=when,
+                seen=when,
+            ),
+        )
+        return worker_id, name
+
+
+def worker_stopped(database: Database, worker_id: int) -> None:
+    """Write down that a worker has left on its own."""
+    with database.writing() as connection:
+        connection.execute(
+            update(tables.worker)
+            .where(tables.worker.c.id == worker_id)
+            .values(stopped=clock(connection))
+        )
+
+
+def recover_dead_workers(database: Database, study_id: int) -> int:
+    """Free the trials of workers of this machine whose process no longer exists.
+
+    Nobody has to wait for their leases to lapse then; workers of other machines are judged by
+    their leases alone.
+
+    Returns:
+        How many trials became free.
+    """
+    dead = [w for w, process in _registered(database, study_id) if not may_be_alive(process)]
+    if not dead:
+        return 0
+    with database.writing() as connection:
+        when = clock(connection)
+        connection.execute(
+            update(tables.worker).where(tables.worker.c.id.in_(dead)).values(stopped=when)
+        )
+        mine = tables.trial.c.worker_id.in_(dead)
+        return lose_trials(connection, database.storage, mine, when)
+
+
+def live_workers(database: Database, study_id: int) -> int:
+    """Workers that have not left and, on this machine, whose process exists."""
+    return sum(may_be_alive(process) for _, process in _registered(database, study_id))
+
+
+def _registered(database: Database, study_id: int) -> list[tuple[int, str]]:
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(tables.worker.c.id, tables.worker.c.process).where(
+                tables.worker.c.study_id == study_id, tables.worker.c.stopped.is_(None)
+            )
+        )
+        return [(row.id, row.process) for row in rows]
+
+
+# ------------------------------------------------------------------- processes
+
+
+def process_identity(pid: int) -> str:
+    """Text that no other process ever has: machine, boot, container, pid and start time."""
+    return "|".join([*_here(), str(pid), repr(psutil.Process(pid).create_time())])
+
+
+def may_be_alive(identity: str) -> bool:
+    """False only for a process of this very machine and boot that is gone."""
+    *place, pid, created = identity.split("|")
+    if place != _here():
+        return True
+    try:
+        process = psutil.Process(int(pid))
+        running = process.status() != psutil.STATUS_ZOMBIE
+        return running and repr(process.create_time()) == created
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _here() -> list[str]:
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    space = Path("/proc/self/ns/pid")
+    return [
+        platform.node(),
+        boot.read_text().strip() if boot.exists() else repr(psutil.boot_time()),
+        str(space.readlink()) if space.exists() else "",
+    ]

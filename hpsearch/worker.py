@@ -1,0 +1,250 @@
+"""The worker: claim, train, commit; and whoever finds a round finished closes it."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpsearch.data.prepared import Prepared, prepare
+from hpsearch.errors import DatabaseError, DataError, LeaseLostError, TrainingStoppedError
+from hpsearch.objective import Objective, PopulationObjective
+from hpsearch.search.rounds import Closing, close_confirmation, close_search_round
+from hpsearch.search.sampling import suggest
+from hpsearch.seeds import Purpose, plan_seed
+from hpsearch.space import Value
+from hpsearch.store import claims
+from hpsearch.store.claims import LEASE_SECONDS, Claim
+from hpsearch.store.database import Database, open_database
+from hpsearch.store.rounds import ClosingTask, take_closing, write_closing
+from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.store.workers import register_worker, worker_stopped
+
+# How long a worker without work sleeps before it looks again; doubled up to the second value.
+_IDLE_SECONDS = (0.02, 0.25)
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker process is told; everything else it reads from the database.
+
+    Attributes:
+        database: Address of the database.
+        study: Name of the study.
+        data_dir: Folder with data files, None for the default places.
+        population: Trials trained side by side, None to let the program choose.
+        lease_seconds: How long a claim belongs to a worker that is not heard of.
+    """
+
+    database: str
+    study: str
+    data_dir: Path | None = None
+    population: int | None = None
+    lease_seconds: float = LEASE_SECONDS
+
+
+def run_worker(
+    options: WorkerOptions,
+    stop: threading.Event,
+    orphaned: Callable[[], bool] = lambda: False,
+) -> int:
+    """Work on a study until it is complete or `stop` is set.
+
+    Args:
+        options: What to work on.
+        stop: Set it to end within a second; unfinished trials are handed back.
+        orphaned: True when nobody waits for this worker any more; it then finishes its claim.
+
+    Returns:
+        How many trials it committed.
+
+    Raises:
+        UserError: If the database, the study or the data cannot be used.
+    """
+    from threadpoolctl import threadpool_limits
+
+    database = open_database(options.database)
+    try:
+        study = load_study(database, options.study)
+        objective = PopulationObjective(
+            study.spec, checked_data(study, options.data_dir), options.population
+        )
+        with threadpool_limits(1):
+            return Worker(database, study, objective, options.lease_seconds).run(stop, orphaned)
+    finally:
+        database.close()
+
+
+def checked_data(study: StoredStudy, data_dir: Path | None) -> Prepared:
+    """The study's prepared rows on this machine.
+
+    Raises:
+        DataError: If they differ from those the study was started with.
+    """
+    prepared = prepare(study.spec, data_dir)
+    if prepared.fingerprint != study.data_fingerprint:
+        raise DataError(
+            f"{study.name}: the data here differ from the study's (fingerprint "
+            f"{prepared.fingerprint[:12]} here, {study.data_fingerprint[:12]} there); "
+            "use the same files and the same versions of NumPy and scikit-learn"
+        )
+    return prepared
+
+
+class Worker:
+    """One worker of one study.
+
+    Args:
+        database: The study's database.
+        study: The study.
+        objective: What trains the trials.
+        lease_seconds: Length of a lease; it is renewed four times in that time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        study: StoredStudy,
+        objective: Objective,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._study = study
+        self._objective = objective
+        self._lease_seconds = lease_seconds
+        self._id, self.name = register_worker(database, study.id, machine_fingerprint())
+
+    def run(self, stop: threading.Event, orphaned: Callable[[], bool]) -> int:
+        """Work until the study is complete; see `run_worker`."""
+        committed, idle = 0, _IDLE_SECONDS[0]
+        try:
+            while not stop.is_set() and not orphaned():
+                claim = self._claim()
+                if claim is not None:
+                    committed += self._train(claim, stop)
+                elif not close_finished_round(self._database, self._study):
+                    if load_study(self._database, self._study.name).state == "complete":
+                        break
+                    stop.wait(idle)
+                    idle = min(2 * idle, _IDLE_SECONDS[1])
+                    continue
+                idle = _IDLE_SECONDS[0]
+        finally:
+            worker_stopped(self._database, self._id)
+        return committed
+
+    def _claim(self) -> Claim | None:
+        return claims.claim(
+            self._database,
+            self._study.id,
+            self._id,
+            self._objective.population,
+            self._lease_seconds,
+        )
+
+    def _train(self, claim: Claim, stop: threading.Event) -> int:
+        """Train a claim and commit it; hand it back when asked to stop."""
+        with _Heartbeat(self._database, claim, self._id, self._lease_seconds) as heartbeat:
+            try:
+                values = self._values(claim)
+                results = self._objective.run(
+                    claim.trials, values, lambda: stop.is_set() or heartbeat.lost
+                )
+            except (TrainingStoppedError, LeaseLostError):
+                claims.hand_back(self._database, claim)
+                return 0
+        return len(claims.commit(self._database, claim, results))
+
+    def _values(self, claim: Claim) -> Mapping[int, Mapping[str, Value]]:
+        """Planned values, and suggestions of the study's sampler for trials without."""
+        planned = {t.id: t.values for t in claim.trials if t.values is not None}
+        open_ = [trial for trial in claim.trials if trial.values is None]
+        if not open_:
+            return planned
+        finished, running = claims.known_trials(self._database, self._study.id, claim)
+        spec = self._study.spec
+        seed = plan_seed(spec.seed, claim.round) + open_[0].number
+        points = suggest(spec.search.sampler, claim.box, finished, running, len(open_), seed)
+        suggested = {trial.id: point for trial, point in zip(open_, points, strict=True)}
+        claims.set_values(self._database, claim, spec.space, suggested)
+        return planned | suggested
+
+
+def close_finished_round(database: Database, study: StoredStudy) -> bool:
+    """Close the open round if its last trial is done; False if there was nothing to do."""
+    task = take_closing(database, study.id)
+    if task is None:
+        return False
+    try:
+        write_closing(database, task, study.spec.space, _decide(study, task))
+    except LeaseLostError:
+        return False
+    return True
+
+
+def _decide(study: StoredStudy, task: ClosingTask) -> Closing:
+    if task.purpose == Purpose.CONFIRMATION:
+        return close_confirmation(task.outcomes)
+    return close_search_round(
+        study.spec, task.number, task.box, task.outcomes, task.history, study.validation_rows
+    )
+
+
+def machine_fingerprint() -> dict[str, str]:
+    """What the bits of a result depend on besides the study: CPU, NumPy and BLAS build."""
+    from threadpoolctl import threadpool_info
+
+    blas = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
+    return {
+        "cpu": _cpu(),
+        "numpy": np.__version__,
+        "blas": f"{blas.get('internal_api')} {blas.get('version')} {blas.get('architecture')}",
+        "python": platform.python_version(),
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+class _Heartbeat:
+    """Renews a claim's lease from a thread of its own while the claim is trained."""
+
+    def __init__(
+        self, database: Database, claim: Claim, worker_id: int, lease_seconds: float
+    ) -> None:
+        self._database = database
+        self._claim = claim
+        self._worker_id = worker_id
+        self._lease_seconds = lease_seconds
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.lost = False
+
+    def __enter__(self) -> _Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._lease_seconds / 4):
+            try:
+                kept = claims.renew(
+                    self._database, self._claim, self._worker_id, self._lease_seconds
+                )
+            except DatabaseError:
+                # Out of reach for now: training goes on, and the token decides at the commit.
+                continue
+            if not kept:
+                self.lost = True
+                return

@@ -1,0 +1,33 @@
+"""Fixtures for all tests: a cache of their own, and a small piece of real MNIST."""
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from hpsearch.data import mnist
+
+SLICE = Path(__file__).parent / "data" / "mnist_slice"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_this_run(tmp_path_factory):
+    """No test reads or fills the user's own cache; child processes inherit this one."""
+    before = os.environ.get("HPSEARCH_CACHE")
+    os.environ["HPSEARCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["HPSEARCH_CACHE"]
+    else:
+        os.environ["HPSEARCH_CACHE"] = before
+
+
+@pytest.fixture
+def mnist_slice(monkeypatch):
+    """Folder with 600 + 100 real MNIST images, accepted in this test as the originals."""
+    for name in mnist.DIGESTS:
+        unpacked = gzip.decompress((SLICE / f"{name}.gz").read_bytes())
+        monkeypatch.setitem(mnist.DIGESTS, name, hashlib.sha256(unpacked).hexdigest())
+    return SLICE
