@@ -198,7 +198,7 @@ def machine_fingerprint() -> dict[str, str]:
     """What the bits of a result depend on besides the study: CPU, NumPy and BLAS build."""
     from threadpoolctl import threadpool_info
 
-    blas = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
+    blas: dict[str, str] = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
     return {
         "cpu": _cpu(),
         "numpy": np.__version__,

@@ -10,9 +10,16 @@ from hpsearch.nn.optimizers import OPTIMIZERS
 if TYPE_CHECKING:
     from hpsearch.study import TrialSettings
 
+# From 8 members to 16 a step still gained 5-15 % for the smallest networks; beyond, nothing is left
+# of the fixed cost.
 LARGEST_POPULATION = 16
-_FLOAT32_BYTES = 4
+
+# Measured on an AMD EPYC with 1 MiB of second-level cache per core (and 32 MiB behind it) over nine
+# shapes from 784-10 to 784-100-100-10, sizes 1 to 16: twice the second-level cache came within a
+# tenth of the best size for every shape, and was never slower than one model at a time.
 CACHE_BYTES = 2 * 2**20
+
+_FLOAT32_BYTES = 4
 
 
 def population_size(

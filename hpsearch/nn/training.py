@@ -243,6 +243,9 @@ class _Training:
         for index in indices:
             place = self._places[index]
             parameters = self._population.parameters[index].copy()
+            # The sign of a not-a-number is left open by IEEE 754 and differs between the vector
+            # and scalar paths of one processor; one of them stands for all.
+            parameters[np.isnan(parameters)] = np.nan
             curve = tuple(self._curves[place])
             self._results[place] = TrainedMember(diverged, curve, parameters)
 

@@ -127,8 +127,15 @@ def open_work(database: Database, study_id: int) -> JSON:
             .limit(1)
         ).one_or_none()
         states = _states(connection, study_id)
+        trial = tables.trial.c
+        best = connection.scalar(
+            select(func.max(trial.score)).where(
+                trial.study_id == study_id, trial.purpose == Purpose.SEARCH
+            )
+        )
     search = states[Purpose.SEARCH]
     return {
+        "best_score": best,
         "purpose": row.purpose if row else None,
         "round": row.number if row else None,
         "states": {purpose: dict(counts) for purpose, counts in states.items()},

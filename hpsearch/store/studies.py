@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from hpsearch.errors import DatabaseError, UnknownStudyError
@@ -30,6 +30,7 @@ class StoredStudy:
         source: The study file's text.
         data_fingerprint: SHA-256 of the prepared rows; every worker's must be the same.
         validation_rows: Rows behind each score.
+        keep_sealed: Whether the test split stays sealed until `hpsearch test` is typed.
         state: "running" until the winner is known, then "complete".
         winner: {"values", "score", "standard_error", "seeds", "ties"}, None until then, and
             None in a complete study in which no trial had a score.
@@ -43,6 +44,7 @@ class StoredStudy:
     source: str
     data_fingerprint: str
     validation_rows: int
+    keep_sealed: bool
     state: str
     winner: dict[str, Any] | None
     created: float
@@ -56,7 +58,13 @@ class StoredStudy:
 
 
 def create_study(
-    database: Database, spec: StudySpec, source: str, data_fingerprint: str, validation_rows: int
+    database: Database,
+    spec: StudySpec,
+    source: str,
+    data_fingerprint: str,
+    validation_rows: int,
+    *,
+    keep_sealed: bool = False,
 ) -> StoredStudy:
     """Store a study and open its first round, in one durable transaction.
 
@@ -76,6 +84,7 @@ def create_study(
                     source=source,
                     data_fingerprint=data_fingerprint,
                     validation_rows=validation_rows,
+                    keep_sealed=keep_sealed,
                     state="running",
                     created=clock(connection),
                 ),
@@ -129,16 +138,6 @@ def study_names(database: Database) -> list[str]:
         return list(connection.scalars(select(tables.study.c.name).order_by(tables.study.c.id)))
 
 
-def complete_study(database: Database, study_id: int) -> None:
-    """Mark a study complete that ended without a round to close."""
-    with database.writing(durable=True) as connection:
-        connection.execute(
-            update(tables.study)
-            .where(tables.study.c.id == study_id, tables.study.c.state == "running")
-            .values(state="complete", completed=clock(connection))
-        )
-
-
 def _stored(row: Row[Any]) -> StoredStudy:
     return StoredStudy(
         id=row.id,
@@ -147,6 +146,7 @@ def _stored(row: Row[Any]) -> StoredStudy:
         source=row.source,
         data_fingerprint=row.data_fingerprint,
         validation_rows=row.validation_rows,
+        keep_sealed=row.keep_sealed,
         state=row.state,
         winner=json.loads(row.winner) if row.winner else None,
         created=row.created,

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -75,6 +76,7 @@ study = Table(
     Column("source", Text, nullable=False),  # the study file as it was written
     Column("data_fingerprint", String(64), nullable=False),
     Column("validation_rows", Integer, nullable=False),
+    Column("keep_sealed", Boolean, nullable=False),  # --no-test: only `hpsearch test` opens it
     Column("state", String(16), nullable=False),
     Column("winner", Text),
     Column("created", Double, nullable=False),

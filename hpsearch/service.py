@@ -1,0 +1,381 @@
+"""One `hpsearch start`: open or resume a study, keep workers at it, and see it to its end.
+
+The database carries the work. This module only starts processes, replaces those that die,
+and watches; it can be killed at any moment and the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from hpsearch.data.prepared import prepare
+from hpsearch.errors import HpsearchError, StudyChangedError
+from hpsearch.final import open_sealed_test
+from hpsearch.launch.inline import InlineLauncher
+from hpsearch.launch.launcher import Launcher
+from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process, warm_up
+from hpsearch.store.claims import LEASE_SECONDS
+from hpsearch.store.database import Database, open_database
+from hpsearch.store.reading import open_work, study_document
+from hpsearch.store.studies import StoredStudy, create_study, find_study, load_study
+from hpsearch.store.workers import recover_dead_workers
+from hpsearch.study import StudySpec
+from hpsearch.worker import WorkerOptions
+
+# How often the database is asked how far the search is.
+_WATCH_SECONDS = 0.1
+# A worker asked to stop hands its trials back within this time, or is ended.
+_STOP_SECONDS = 5.0
+# So many deaths in a row without one finished trial mean that no trial ever will.
+_MOST_DEATHS = 12
+
+LauncherName = Literal["local", "inline"]
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """How to run a search; what is searched stands in the study.
+
+    Attributes:
+        database: Address of the database.
+        tracking: MLflow's tracking URI, or "none".
+        data_dir: Folder with data files, None for the default places.
+        workers: How many workers; None for one per physical core.
+        population: Trials trained side by side, None to let the program choose.
+        launcher: Where workers run.
+        open_test: Whether the test split may be opened at the end.
+        lease_seconds: How long a claim belongs to a worker that is not heard of.
+    """
+
+    database: str
+    tracking: str
+    data_dir: Path | None = None
+    workers: int | None = None
+    population: int | None = None
+    launcher: LauncherName = "local"
+    open_test: bool = True
+    lease_seconds: float = LEASE_SECONDS
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Attributes:
+        phase: "search", "confirmation", "final" or None between them.
+        round: The open round's number.
+        counts: Trials by purpose and state.
+        best_score: Best score of the search so far.
+        workers: Workers alive.
+        finished: Finished search trials.
+        planned: Search trials over all rounds.
+        seconds: Since this `start` began to train.
+    """
+
+    phase: str | None
+    round: int | None
+    counts: dict[str, dict[str, int]]
+    best_score: float | None
+    workers: int
+    finished: int
+    planned: int
+    seconds: float
+
+
+Watch = Callable[[Progress], None]
+
+
+class Interrupted(HpsearchError):  # noqa: N818 - not an error: somebody asked for it
+    """The search was asked to stop and did; the same command goes on with it."""
+
+
+class Search:
+    """One `hpsearch start`.
+
+    Args:
+        spec: The study.
+        source: The study file's text.
+        options: How to run it.
+    """
+
+    def __init__(self, spec: StudySpec, source: str, options: StartOptions) -> None:
+        self.spec = spec
+        self._source = source
+        self._options = options
+        self._stop = _StopRequest()
+        self._mirror: Mirror | None = None
+        self.database: Database | None = None
+        self.resumed = False
+
+    def open(self) -> StoredStudy:
+        """Create the study, or find it as it was left.
+
+        Raises:
+            StudyChangedError: If the database has a study of this name with other settings.
+            UserError: If database or data cannot be used; nothing has been created then.
+        """
+        if self._options.launcher == "local":
+            warm_up()
+        prepared = prepare(self.spec, self._options.data_dir)
+        self.database = open_database(self._options.database, create=True)
+        study = find_study(self.database, self.spec.name)
+        if study is None:
+            study = create_study(
+                self.database,
+                self.spec,
+                self._source,
+                prepared.fingerprint,
+                len(prepared.validation()),
+                keep_sealed=not self._options.open_test,
+            )
+        else:
+            check_same(study, self.spec)
+            self.resumed = True
+        return study
+
+    def run(self, study: StoredStudy, watch: Watch) -> StoredStudy:
+        """Search, confirm, and open the test split unless it is to stay sealed.
+
+        Args:
+            study: From `open`.
+            watch: Told about the progress, several times a second.
+
+        Returns:
+            The study as it is now, complete.
+
+        Raises:
+            Interrupted: After Ctrl-C or SIGTERM; every unfinished trial was handed back.
+            HpsearchError: If workers keep dying.
+        """
+        database = self._opened()
+        self._mirror = Mirror.start(self._options, study.name)
+        with self._stop.installed():
+            if study.state != "complete":
+                self._search(database, study, watch)
+            study = load_study(database, study.name)
+            if self.test_is_due(study):
+                watch(replace(_progress(database, study, 0, 0.0), phase="final"))
+                run_in_process(open_sealed_test, database.url, study.name, self._options.data_dir)
+        return study
+
+    def document(self, study: StoredStudy) -> dict[str, Any]:
+        """The study's document as it is now."""
+        return study_document(self._opened(), study)
+
+    def test_is_due(self, study: StoredStudy) -> bool:
+        """Whether the test split is to be opened now: never twice, never against a wish."""
+        wanted = self._options.open_test and not study.keep_sealed
+        if not wanted or study.winner is None:
+            return False
+        return study_document(self._opened(), study)["test"] is None
+
+    def finish_mirror(self, watch: Callable[[int, int], None]) -> str | None:
+        """Wait until MLflow has everything; Ctrl-C leaves the rest to `hpsearch sync`.
+
+        Returns:
+            What the mirror said if it could not finish, else None.
+        """
+        return self._mirror.finish(self._opened(), self.spec.name, watch) if self._mirror else None
+
+    def close(self) -> None:
+        """Leave no process and no connection behind."""
+        if self._mirror is not None:
+            self._mirror.end()
+        if self.database is not None:
+            self.database.close()
+
+    def _opened(self) -> Database:
+        if self.database is None:
+            raise HpsearchError("open() comes before everything else")
+        return self.database
+
+    def _search(self, database: Database, study: StoredStudy, watch: Watch) -> None:
+        recover_dead_workers(database, study.id)
+        launcher = _launcher(self._options, study.name)
+        crew = _Crew(launcher, database, study, self._options.workers or physical_cores())
+        began = time.monotonic()
+        try:
+            while not self._stop.event.is_set():
+                progress = _progress(database, study, launcher.alive(), time.monotonic() - began)
+                watch(progress)
+                if load_study(database, study.name).state == "complete":
+                    break
+                crew.keep_up(progress.finished)
+                self._stop.event.wait(_WATCH_SECONDS)
+        finally:
+            self._dismiss(launcher)
+        if self._stop.event.is_set():
+            recover_dead_workers(database, study.id)
+            raise Interrupted(study.name)
+
+    def _dismiss(self, launcher: Launcher) -> None:
+        """Ask the workers to leave; end those that do not."""
+        launcher.stop()
+        until = time.monotonic() + _STOP_SECONDS
+        while not launcher.wait(_WATCH_SECONDS):
+            if self._stop.urgent or time.monotonic() > until:
+                launcher.kill()
+                return
+
+
+class _Crew:
+    """Keeps the wanted number of workers alive, and gives up when they only die."""
+
+    def __init__(
+        self, launcher: Launcher, database: Database, study: StoredStudy, wanted: int
+    ) -> None:
+        self._launcher = launcher
+        self._database = database
+        self._study = study
+        self._deaths = 0
+        self._finished = 0
+        self._wanted = wanted
+        launcher.start(wanted)
+
+    def keep_up(self, finished: int) -> None:
+        """Replace workers that died.
+
+        Raises:
+            HpsearchError: With the last worker's words, if a replacement would die too.
+        """
+        if finished > self._finished:
+            self._finished, self._deaths = finished, 0
+        ends = [end for end in self._launcher.ended() if not end.finished]
+        if not ends:
+            return
+        self._deaths += len(ends)
+        last = ends[-1]
+        if last.mistake:
+            raise HpsearchError(last.message)
+        if self._deaths > _MOST_DEATHS:
+            raise HpsearchError(f"{self._deaths} workers died in a row; the last: {last.message}")
+        recover_dead_workers(self._database, self._study.id)
+        self._launcher.start(max(0, self._wanted - self._launcher.alive()))
+
+
+class _StopRequest:
+    """Ctrl-C and SIGTERM: the first asks, the second does not wait."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.urgent = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen to signals; outside the main thread nobody sends any."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.urgent = self.event.is_set()
+        self.event.set()
+
+
+class Mirror:
+    """The process that copies the study to MLflow; it ends by itself when its input does."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    @classmethod
+    def start(cls, options: StartOptions, study: str) -> Mirror | None:
+        """Start it beside the search; None with `--tracking none`."""
+        if options.tracking == "none":
+            return None
+        command = [sys.executable, "-m", "hpsearch.tracking.mirror"]
+        command += ["--database", options.database, "--study", study]
+        command += ["--tracking", options.tracking]
+        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for `start`, which then tells the mirror
+        )
+        return cls(process)
+
+    def finish(
+        self, database: Database, study: str, watch: Callable[[int, int], None]
+    ) -> str | None:
+        """Tell it that nothing more will come, and wait until it has copied everything."""
+        from hpsearch.store.mirroring import mirror_progress
+
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        while self._process.poll() is None:
+            watch(*mirror_progress(database, study))
+            try:
+                self._process.wait(_WATCH_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+        said = self._process.stderr.read().strip() if self._process.stderr else ""
+        if self._process.returncode == 0:
+            return None
+        return said.splitlines()[-1] if said else f"exit code {self._process.returncode}"
+
+    def end(self) -> None:
+        """Let it finish the run at hand and leave."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+
+def check_same(study: StoredStudy, spec: StudySpec) -> None:
+    """A study goes on only as it was begun.
+
+    Raises:
+        StudyChangedError: Saying what differs, and offering a new name.
+    """
+    differences = spec.differences(study.spec)
+    if differences:
+        state = "finished" if study.state == "complete" else "begun"
+        raise StudyChangedError(
+            f"{study.name}: a study of this name was {state} with other settings: "
+            f"{'; '.join(differences)}. Start it under a new name: --name {study.name}-2"
+        )
+
+
+def _launcher(options: StartOptions, study: str) -> Launcher:
+    worker = WorkerOptions(
+        database=options.database,
+        study=study,
+        data_dir=options.data_dir,
+        population=options.population,
+        lease_seconds=options.lease_seconds,
+    )
+    return InlineLauncher(worker) if options.launcher == "inline" else LocalLauncher(worker)
+
+
+def _progress(database: Database, study: StoredStudy, workers: int, seconds: float) -> Progress:
+    work = open_work(database, study.id)
+    return Progress(
+        phase=work["purpose"],
+        round=work["round"],
+        counts=work["states"],
+        best_score=work["best_score"],
+        workers=workers,
+        finished=work["search_done"],
+        planned=study.spec.planned_trials,
+        seconds=seconds,
+    )
