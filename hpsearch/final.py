@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sealed import open_test_rows
@@ -68,6 +71,9 @@ def _open(
     rows = prepared.training().joined(prepared.validation())
     (trial,) = opening.claim.trials
     (member,) = train([Member(settings, trial.seed)], rows, None)
+    if not np.isfinite(member.parameters).all():
+        # Without validation rows nothing looks at the network after its very last update.
+        member = replace(member, diverged=True)
     result = _figure(study, opening, settings, member, prepared, data_dir)
     state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
     finish_opening(

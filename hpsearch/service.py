@@ -24,6 +24,7 @@ from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
 from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process, warm_up
+from hpsearch.report.progress import Progress
 from hpsearch.store.claims import LEASE_SECONDS
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.reading import open_work, study_document
@@ -65,31 +66,6 @@ class StartOptions:
     launcher: LauncherName = "local"
     open_test: bool = True
     lease_seconds: float = LEASE_SECONDS
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a search is.
-
-    Attributes:
-        phase: "search", "confirmation", "final" or None between them.
-        round: The open round's number.
-        counts: Trials by purpose and state.
-        best_score: Best score of the search so far.
-        workers: Workers alive.
-        finished: Finished search trials.
-        planned: Search trials over all rounds.
-        seconds: Since this `start` began to train.
-    """
-
-    phase: str | None
-    round: int | None
-    counts: dict[str, dict[str, int]]
-    best_score: float | None
-    workers: int
-    finished: int
-    planned: int
-    seconds: float
 
 
 Watch = Callable[[Progress], None]
@@ -157,7 +133,7 @@ class Search:
             Interrupted: After Ctrl-C or SIGTERM; every unfinished trial was handed back.
             HpsearchError: If workers keep dying.
         """
-        database = self._opened()
+        database = self.opened
         self._mirror = Mirror.start(self._options, study.name)
         with self._stop.installed():
             if study.state != "complete":
@@ -170,14 +146,14 @@ class Search:
 
     def document(self, study: StoredStudy) -> dict[str, Any]:
         """The study's document as it is now."""
-        return study_document(self._opened(), study)
+        return study_document(self.opened, study)
 
     def test_is_due(self, study: StoredStudy) -> bool:
         """Whether the test split is to be opened now: never twice, never against a wish."""
         wanted = self._options.open_test and not study.keep_sealed
         if not wanted or study.winner is None:
             return False
-        return study_document(self._opened(), study)["test"] is None
+        return study_document(self.opened, study)["test"] is None
 
     def finish_mirror(self, watch: Callable[[int, int], None]) -> str | None:
         """Wait until MLflow has everything; Ctrl-C leaves the rest to `hpsearch sync`.
@@ -185,7 +161,7 @@ class Search:
         Returns:
             What the mirror said if it could not finish, else None.
         """
-        return self._mirror.finish(self._opened(), self.spec.name, watch) if self._mirror else None
+        return self._mirror.finish(self.opened, self.spec.name, watch) if self._mirror else None
 
     def close(self) -> None:
         """Leave no process and no connection behind."""
@@ -194,7 +170,9 @@ class Search:
         if self.database is not None:
             self.database.close()
 
-    def _opened(self) -> Database:
+    @property
+    def opened(self) -> Database:
+        """The database, once `open` was called."""
         if self.database is None:
             raise HpsearchError("open() comes before everything else")
         return self.database

@@ -249,7 +249,7 @@ def load_study(path: Path) -> StudySpec:
     Raises:
         StudyFileError: With one line per mistake: file, key, value and what to do.
     """
-    return parse_study(_read(path), str(path))
+    return parse_study(read_study(path), str(path))
 
 
 def parse_study(text: str, source: str) -> StudySpec:
@@ -265,7 +265,12 @@ def parse_study(text: str, source: str) -> StudySpec:
     return _validated(document, source)
 
 
-def _read(path: Path) -> str:
+def read_study(path: Path) -> str:
+    """Text of a study file.
+
+    Raises:
+        StudyFileError: If it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -1,0 +1,6 @@
+"""`python -m hpsearch` is the `hpsearch` command."""
+
+from hpsearch.cli.main import run
+
+if __name__ == "__main__":
+    run()

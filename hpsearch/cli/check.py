@@ -1,0 +1,24 @@
+"""`hpsearch check`: say what is wrong with a study file, or what it would do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def check(
+    study: Annotated[str, typer.Argument(metavar="STUDY.toml", help="Study file to check.")],
+) -> None:
+    """Check a study file; every mistake is one line."""
+    from hpsearch.cli.start import find_study_file
+    from hpsearch.study import load_study
+
+    path = find_study_file(study)
+    spec = load_study(path)
+    names = ", ".join(spec.space.names)
+    rounds = f"{spec.search.rounds} round" + ("s" if spec.search.rounds > 1 else "")
+    typer.echo(
+        f"{path}: fine. {spec.name}: {rounds} of {spec.search.trials} trials over {names}, "
+        f"{spec.training.epochs} epochs each, on {spec.data.source}."
+    )

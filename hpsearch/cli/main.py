@@ -1,0 +1,57 @@
+"""The `hpsearch` command: wires the commands together and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from hpsearch.cli import check, list_, new, ranges, show, start, sync, test, trials, ui, worker
+from hpsearch.errors import HpsearchError, UserError
+
+app = typer.Typer(
+    name="hpsearch",
+    help="Search hyperparameters in parallel, narrow on evidence, test once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(start.start)
+app.command()(worker.worker)
+app.command()(ui.ui)
+app.command("list")(list_.list_studies)
+app.command()(show.show)
+app.command()(ranges.ranges)
+app.command()(trials.trials)
+app.command()(test.test)
+app.command()(sync.sync)
+app.command()(new.new)
+app.command()(check.check)
+
+INTERRUPTED = 130
+
+
+def run() -> None:
+    """Entry point; exit codes: 0 done, 2 a mistake in what was given, 1 else, 130 Ctrl-C."""
+    # One BLAS thread per process, set before anything imports NumPy.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error), 2)
+    except HpsearchError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    for line in message.splitlines():
+        print(f"hpsearch: {line}", file=sys.stderr)  # noqa: T201 - the one place for errors
+    sys.exit(code)

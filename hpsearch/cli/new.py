@@ -1,0 +1,42 @@
+"""`hpsearch new`: write a commented study file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new study.")],
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STUDY", help="Copy a shipped study or a study file."),
+    ] = None,
+) -> None:
+    """Write NAME.toml in this folder."""
+    from hpsearch.errors import UserError
+    from hpsearch.study import parse_study
+
+    path = Path(f"{name}.toml")
+    text = re.sub(r"(?m)^name\s*=.*$", f'name = "{name}"', _template(origin), count=1)
+    parse_study(text, str(path))  # refuses a name that cannot be one, before anything is written
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UserError(f"{path}: is already there; choose another name") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    typer.echo(f"{path} written. `hpsearch start {path}` runs it.")
+
+
+def _template(origin: str | None) -> str:
+    from hpsearch.cli.start import find_study_file
+    from hpsearch.study import read_study
+
+    if origin is None:
+        return read_study(Path(__file__).with_name("new_study.toml"))
+    return read_study(find_study_file(origin))

@@ -1,0 +1,121 @@
+"""`hpsearch start`: search, confirm, test, and show it all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpsearch.cli import options
+from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hpsearch.service import Search
+    from hpsearch.store.studies import StoredStudy
+
+
+class Launcher(StrEnum):
+    """Where workers run."""
+
+    local = "local"
+    inline = "inline"
+
+
+def start(  # noqa: PLR0917 - every argument but the first is an option
+    study: Annotated[
+        str, typer.Argument(metavar="[STUDY.toml]", help="Study file, or a shipped study's name.")
+    ] = "digits",
+    database: options.Database = DEFAULT_DATABASE,
+    tracking: options.Tracking = DEFAULT_TRACKING,
+    data_dir: options.DataDir = None,
+    workers: options.Workers = None,
+    population: options.Population = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Trials a round.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the study.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Store the study under another name.")
+    ] = None,
+    no_test: Annotated[
+        bool, typer.Option("--no-test", help="Leave the test split sealed.")
+    ] = False,
+    launcher: Annotated[Launcher, typer.Option(help="Where workers run.")] = Launcher.local,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run a study to its end, or go on with it where it was left."""
+    from hpsearch.report.console import console_for
+    from hpsearch.service import Search, StartOptions
+    from hpsearch.study import parse_study, read_study
+    from hpsearch.tracking.destination import check_destination
+
+    check_destination(database, tracking)
+    path = find_study_file(study)
+    source = read_study(path)
+    spec = parse_study(source, str(path))
+    spec = spec.with_overrides(rounds=rounds, trials=trials, seed=seed, name=name)
+    run_options = StartOptions(
+        database=database,
+        tracking=tracking,
+        data_dir=data_dir,
+        workers=workers,
+        population=population,
+        launcher=launcher.value,
+        open_test=not no_test,
+    )
+    search = Search(spec, source, run_options)
+    try:
+        _run(search, console_for(as_json=as_json, quiet=quiet), as_json=as_json)
+    finally:
+        search.close()
+
+
+def find_study_file(study: str) -> Path:
+    """The file meant by a path or by the name of a shipped study."""
+    from hpsearch.catalog import shipped_studies
+
+    path = Path(study)
+    return path if path.exists() else shipped_studies().get(study, path)
+
+
+def _run(search: Search, console: Console, *, as_json: bool) -> None:
+    from hpsearch.report.live import watching
+    from hpsearch.report.summary import print_interrupted, print_opening, print_result
+    from hpsearch.service import Interrupted
+    from hpsearch.store.reading import ranges_document
+
+    study = search.open()
+    print_opening(console, study, search.document(study), resumed=search.resumed)
+    try:
+        with watching(console, study.spec) as watch:
+            study = search.run(study, watch)
+    except Interrupted:
+        print_interrupted(console, study, search.document(study))
+        raise typer.Exit(130) from None
+    document = search.document(study)
+    print_result(console, study, document, ranges_document(search.opened, study))
+    if as_json:
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+    _finish_mirror(search, console, study)
+    if document["winner"] is None:
+        raise typer.Exit(1)
+
+
+def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None:
+    """Wait for MLflow; Ctrl-C here loses nothing."""
+    from hpsearch.report.live import mirroring
+
+    try:
+        with mirroring(console) as watch:
+            said = search.finish_mirror(watch)
+    except KeyboardInterrupt:
+        said = "interrupted"
+    if said:
+        console.print(f"MLflow: {said}. `hpsearch sync {study.name}` copies the rest.")

@@ -1,0 +1,25 @@
+"""`hpsearch sync`: bring MLflow up to date with the database, from nothing if need be."""
+
+from __future__ import annotations
+
+from hpsearch.cli import options
+from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
+
+
+def sync(
+    name: options.StudyName,
+    database: options.Database = DEFAULT_DATABASE,
+    tracking: options.Tracking = DEFAULT_TRACKING,
+    quiet: options.Quiet = False,
+) -> None:
+    """Copy what MLflow lacks, and remove what the database no longer has."""
+    from hpsearch.report.console import console_for
+    from hpsearch.report.live import mirroring
+    from hpsearch.tracking.destination import check_destination
+    from hpsearch.tracking.mirror import sync as sync_study
+
+    check_destination(database, tracking)
+    console = console_for(as_json=False, quiet=quiet)
+    with mirroring(console) as watch:
+        report = sync_study(database, name, tracking, watch)
+    console.print(f"{name}: {report}")

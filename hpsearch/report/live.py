@@ -1,0 +1,123 @@
+"""Progress while it happens: one live screen on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from hpsearch.report.numbers import count, duration, score
+from hpsearch.report.progress import Progress
+from hpsearch.study import StudySpec
+
+# Where no screen can be redrawn, one line this often is enough to see that it lives.
+_PLAIN_SECONDS = 10.0
+_FINISHED = ("complete", "diverged", "discarded", "failed")
+
+
+@contextmanager
+def watching(console: Console, spec: StudySpec) -> Iterator[Callable[[Progress], None]]:
+    """Show a search's progress until the block ends; yields what to call with news."""
+    if not console.is_terminal or console.quiet:
+        yield _PlainLines(console, spec).show
+        return
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        estimate = _Estimate(spec)
+        yield lambda progress: live.update(_screen(progress, estimate))
+
+
+@contextmanager
+def mirroring(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how many trials MLflow has; yields what to call with (copied, all)."""
+    if not console.is_terminal or console.quiet:
+        yield lambda _copied, _total: None
+        return
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        yield lambda copied, total: live.update(_mirror_line(copied, total))
+
+
+class _Estimate:
+    """Seconds left, from the speed since this `start` began."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._confirmation = spec.confirmation.finalists * spec.confirmation.seeds
+        self._first: int | None = None
+
+    def seconds(self, progress: Progress) -> float | None:
+        done = progress.finished + _done(progress, "confirmation")
+        if self._first is None:
+            self._first = done
+        trained = done - self._first
+        if trained == 0:
+            return None
+        left = progress.planned + self._confirmation - done
+        return progress.seconds / trained * max(left, 0)
+
+
+class _PlainLines:
+    """A line at every new round, and every few seconds in between."""
+
+    def __init__(self, console: Console, spec: StudySpec) -> None:
+        self._console = console
+        self._estimate = _Estimate(spec)
+        self._stage: tuple[str | None, int | None] = (None, None)
+        self._told = 0.0
+
+    def show(self, progress: Progress) -> None:
+        seconds = self._estimate.seconds(progress)
+        stage = (progress.phase, progress.round)
+        due = time.monotonic() - self._told > _PLAIN_SECONDS
+        if progress.phase is None or (stage == self._stage and not due):
+            return
+        self._stage, self._told = stage, time.monotonic()
+        left = "" if seconds is None else f", about {duration(seconds)} left"
+        self._console.print(f"{_headline(progress)}{left}")
+
+
+def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
+    seconds = estimate.seconds(progress)
+    left = "-" if seconds is None else f"about {duration(seconds)}"
+    facts = Table.grid(padding=(0, 3))
+    facts.add_row(
+        f"running {_running(progress)}",
+        f"left {progress.planned - progress.finished}",
+        f"best so far [bold]{score(progress.best_score)}[/]",
+        f"time left {left}",
+        count(progress.workers, "worker"),
+    )
+    bar = ProgressBar(total=max(progress.planned, 1), completed=progress.finished, width=60)
+    return Group(f"[bold]{_headline(progress)}[/]", bar, facts)
+
+
+def _headline(progress: Progress) -> str:
+    if progress.phase == "confirmation":
+        planned = sum(progress.counts.get("confirmation", {}).values())
+        return f"confirmation: {_done(progress, 'confirmation')} of {planned} repeats done"
+    if progress.phase == "final":
+        return "final: the winner is trained on all but the test rows, and tested once"
+    best = f", best {score(progress.best_score)}" if progress.best_score is not None else ""
+    return (
+        f"round {progress.round or '-'}: {progress.finished} of {progress.planned} "
+        f"trials done{best}"
+    )
+
+
+def _mirror_line(copied: int, total: int) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=max(total, 1), completed=copied, width=40)
+    grid.add_row("MLflow", bar, f"{copied} of {total} trials (Ctrl-C is safe)")
+    return grid
+
+
+def _done(progress: Progress, purpose: str) -> int:
+    counts = progress.counts.get(purpose, {})
+    return sum(counts.get(state, 0) for state in _FINISHED)
+
+
+def _running(progress: Progress) -> int:
+    return sum(counts.get("running", 0) for counts in progress.counts.values())

@@ -1,0 +1,49 @@
+"""How numbers, ranges and times are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_MINUTE, _HOUR = 60, 3600
+
+
+def number(value: Any) -> str:  # noqa: ANN401 - any value of a dimension
+    """Three significant digits; text and lists as they are."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(number(item) for item in value) + "]"
+    return str(value)
+
+
+def score(value: float | None) -> str:
+    """An accuracy with four digits."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def range_text(document: Mapping[str, Any]) -> str:
+    """`1e-06 .. 0.01`, or the choices."""
+    if "choices" in document:
+        return ", ".join(number(choice) for choice in document["choices"])
+    return f"{number(document['low'])} .. {number(document['high'])}"
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """`learning_rate 0.0093, weight_decay 1.3e-06`."""
+    return ", ".join(f"{name} {number(value)}" for name, value in values.items())
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+def count(number_of: int, noun: str) -> str:
+    """`1 trial`, `3 trials`."""
+    return f"{number_of} {noun}" + ("" if number_of == 1 else "s")

@@ -1,0 +1,89 @@
+"""Studies, trials and ledgers as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hpsearch.report.numbers import range_text, score, values_text
+
+JSON = dict[str, Any]
+
+
+def new_table(*columns: str, title: str | None = None) -> Table:
+    """A table in the house style: a line under the header, nothing else."""
+    table = Table(*columns, box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
+def print_studies(console: Console, documents: Sequence[JSON]) -> None:
+    """One line per study."""
+    if not documents:
+        console.print("No studies yet; `hpsearch start` runs one.")
+        return
+    table = new_table("study", "state", "trials", "best", "winner", "test")
+    for d in documents:
+        finished = d["complete"] + d["diverged"] + d["discarded"] + d["failed"]
+        best = max((r["best_score"] or 0.0 for r in d["rounds"]), default=None)
+        winner = score(d["winner"]["score"]) if d["winner"] else "-"
+        test = score(d["test"]["score"]) if d["test"] else "sealed"
+        table.add_row(
+            d["study"], d["state"], f"{finished}/{d['planned']}", score(best), winner, test
+        )
+    console.print(table)
+
+
+def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:
+    """Every range of every round, with its reason."""
+    table = new_table("round", "dimension", "range", "decision", "edge", "reason")
+    for row in rows:
+        when = str(row["round"]) if row["round"] <= rounds else "next"
+        table.add_row(
+            when,
+            row["dimension"],
+            range_text(row),
+            row["decision"],
+            row["edge"] or "",
+            row["reason"],
+        )
+    console.print(table)
+
+
+def print_trials(console: Console, trials: Sequence[JSON]) -> None:
+    """One line per trial."""
+    table = new_table("purpose", "number", "round", "state", "score", "epochs", "values")
+    for trial in trials:
+        table.add_row(
+            trial["purpose"],
+            str(trial["number"]),
+            str(trial["round"]),
+            trial["state"],
+            score(trial["score"]),
+            str(len(trial["epochs"])),
+            values_text(trial["values"]) or "-",
+        )
+    console.print(table)
+
+
+def rounds_table(rounds: Sequence[JSON], following: Sequence[JSON]) -> Table:
+    """A line per round with its ranges; the last line says where to look next.
+
+    Args:
+        rounds: The rounds of the study's document.
+        following: Ledger rows decided after the last round, empty before that.
+    """
+    names = list(rounds[0]["ranges"]) if rounds else []
+    table = new_table("round", *names, "trials", "best")
+    for r in rounds:
+        ranges = [range_text(r["ranges"][name]) for name in names]
+        trials = f"{r['finished']}/{r['planned']}"
+        table.add_row(str(r["round"]), *ranges, trials, score(r["best_score"]))
+    if following:
+        table.add_row("next", *(range_text(row) for row in following), "", "", style="dim")
+    return table
