@@ -1,16 +1,11 @@
-"""The study file: what is searched, on which data, with which network.
+"""The study: what is searched, on which data, with which network.
 
-`load_study` reads a TOML file into a frozen `StudySpec` or raises a `StudyFileError` with one
-line per mistake: file, key, value and what to do.
+`StudySpec` is frozen and checks itself; `study_file` reads it from TOML.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -22,10 +17,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from hpsearch.errors import StudyFileError
 from hpsearch.space import Box, Choices, Dimension, Interval, Value, frozen, plain
+from hpsearch.wording import nearest, place, sentence, shown
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 # Sources that come with their own test rows: the split must not name a test share for them.
@@ -105,7 +99,7 @@ class DataSpec(_Table):
 
     @property
     def scaler(self) -> Literal["range", "standard", "none"]:
-        """ "range" divides by the largest value a pixel can have; points are standardised."""
+        """How rows are scaled; pixels by their largest value, points to mean 0 and deviation 1."""
         return self.scaling or ("standard" if self.source == "moons" else "range")
 
 
@@ -224,68 +218,9 @@ class StudySpec(_Table):
         space = Box.from_document(document["space"])
         return cls.model_validate(document | {"space": space})
 
-    def with_overrides(self, source: str = "options", **overrides: Any) -> StudySpec:
-        """This study with some values replaced, checked again.
-
-        Args:
-            source: What to call the place the values came from in an error.
-            **overrides: `name`, `seed`, `rounds` or `trials`; None leaves a value as it is.
-        """
-        given = {key: value for key, value in overrides.items() if value is not None}
-        document = self.model_dump() | {"space": self.space}
-        for key, value in given.items():
-            table = document["search"] if key in SearchSpec.model_fields else document
-            table[key] = value
-        return _validated(document, source)
-
     def differences(self, other: StudySpec) -> list[str]:
         """One line per key that differs: `[search] trials: 100 here, 50 there`."""
         return list(_differences(self.document(), other.document(), ()))
-
-
-def load_study(path: Path) -> StudySpec:
-    """Read and check a study file.
-
-    Raises:
-        StudyFileError: With one line per mistake: file, key, value and what to do.
-    """
-    return parse_study(read_study(path), str(path))
-
-
-def parse_study(text: str, source: str) -> StudySpec:
-    """Check the text of a study file; `source` names it in errors.
-
-    Raises:
-        StudyFileError: With one line per mistake.
-    """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyFileError([f"{source}: not a TOML file: {error}"]) from error
-    return _validated(document, source)
-
-
-def read_study(path: Path) -> str:
-    """Text of a study file.
-
-    Raises:
-        StudyFileError: If it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        message = f"{path}: no such study file; `hpsearch new NAME` writes one"
-        raise StudyFileError([message]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyFileError([f"{path}: cannot be read: {error}"]) from error
-
-
-def _validated(document: dict[str, Any], source: str) -> StudySpec:
-    try:
-        return StudySpec.model_validate(document)
-    except ValidationError as error:
-        problems = dict.fromkeys(_problem(detail, source) for detail in error.errors())
-        raise StudyFileError(list(problems)) from error
 
 
 # ---------------------------------------------------------------- dimensions
@@ -305,7 +240,7 @@ def _dimension(name: str, table: Any) -> Dimension:
     """One line of [space] as a dimension; mistakes are raised with the dimension's name."""
     if _owner(name) is None:
         known = [*ModelSpec.model_fields, *TrainingSpec.model_fields]
-        raise ValueError(f"{name}: unknown dimension{_nearest(name, known)}")
+        raise ValueError(f"{name}: unknown dimension{nearest(name, known)}")
     if not isinstance(table, dict):
         raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
             f"{name} = {table!r}: write a range {{ low = ..., high = ... }} or "
@@ -319,8 +254,9 @@ def _dimension(name: str, table: Any) -> Dimension:
         return Dimension(name, _interval(name, interval))
     except ValidationError as error:
         detail = error.errors()[0]
+        known = [*_IntervalTable.model_fields, *_ChoicesTable.model_fields]
         key = ".".join(str(part) for part in detail["loc"])
-        raise ValueError(f"{name}.{key}: {_sentence(detail)}") from error
+        raise ValueError(f"{name}.{key}: {sentence(detail, known)}") from error
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -348,7 +284,7 @@ def _legal(name: str, value: Value) -> None:
         owner.model_validate({name: plain(value)})
     except ValidationError as error:
         raise ValueError(
-            f"space.{name}: {json.dumps(plain(value))}: {_sentence(error.errors()[0])}"
+            f"{name}: {json.dumps(plain(value))}: {sentence(error.errors()[0])}"
         ) from error
 
 
@@ -359,94 +295,6 @@ def _owner(name: str) -> type[ModelSpec | TrainingSpec] | None:
     return TrainingSpec if name in TrainingSpec.model_fields else None
 
 
-# ------------------------------------------------------ sentences for people
-
-
-def _problem(detail: ErrorDetails, source: str) -> str:
-    """`FILE: [table] key = value: what is wrong`, in one line."""
-    path = [str(part) for part in detail["loc"] if not _is_union_branch(str(part))]
-    message = _sentence(detail, path)
-    if detail["type"] == "extra_forbidden":
-        return f"{source}: {_place(path)}: {message}"
-    if detail["type"] == "missing":
-        return f"{source}: {_place(path)}: missing; {_missing(path)}"
-    if path in ([], ["space"]) or detail["type"] == "value_error":
-        text = message if message.startswith("space.") else f"{_place(path)}: {message}"
-        text = text.removeprefix(": ")
-        return f"{source}: {re.sub(r'^space[.]', '[space] ', text)}"
-    return f"{source}: {_place(path)} = {_shown(detail['input'])}: {message}"
-
-
-def _is_union_branch(part: str) -> bool:
-    """Pydantic names the branch of a union in the path; people did not write it."""
-    return part in {"FirstRows", "Normal"} or "[" in part
-
-
-def _place(path: list[str]) -> str:
-    tables = {"data", "model", "training", "space", "search", "confirmation"}
-    if path and path[0] in tables:
-        rest = ".".join(path[1:])
-        return f"[{path[0]}] {rest}".rstrip()
-    return ".".join(path)
-
-
-def _missing(path: list[str]) -> str:
-    if path == ["name"]:
-        return 'write name = "my-study" at the top'
-    if path == ["space"]:
-        return 'write learning_rate = { low = 1e-6, high = 1e-2, scale = "log" } under [space]'
-    return "this key is needed"
-
-
-def _sentence(detail: ErrorDetails, path: list[str] | None = None) -> str:
-    """What is wrong, from pydantic's type of error, in words of the study file."""
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        name = str(detail["loc"][-1])
-        return f"unknown key{_nearest(name, _known_keys(path or []))}"
-    if kind == "string_pattern_mismatch":
-        return (
-            "a name starts with a letter or digit and has at most 100 letters, digits, "
-            "'.', '_' and '-'"
-        )
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        nearest = _nearest(str(detail["input"]), re.findall(r"'([^']*)'", context["expected"]))
-        return f"expected {context['expected']}{nearest}"
-    message = detail["msg"].replace("Input should be", "must be")
-    return message[:1].lower() + message[1:]
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {
-        "data": DataSpec,
-        "model": ModelSpec,
-        "training": TrainingSpec,
-        "search": SearchSpec,
-        "confirmation": ConfirmationSpec,
-    }
-    if path[:2] == ["data", "split"]:
-        return list(Split.model_fields)
-    if path and path[0] in tables and len(path) > 1:
-        return list(tables[path[0]].model_fields)
-    return list(StudySpec.model_fields)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(known)}" if known else ""
-
-
-def _shown(value: Any) -> str:
-    try:
-        return json.dumps(value)
-    except TypeError:
-        return repr(value)
-
-
 def _differences(here: Any, there: Any, path: tuple[str, ...]) -> list[str]:
     if isinstance(here, dict) and isinstance(there, dict):
         keys = dict.fromkeys([*here, *there])
@@ -454,4 +302,4 @@ def _differences(here: Any, there: Any, path: tuple[str, ...]) -> list[str]:
         return [line for part in parts for line in part]
     if here == there:
         return []
-    return [f"{_place(list(path))}: {_shown(here)} here, {_shown(there)} there"]
+    return [f"{place(path)}: {shown(here)} here, {shown(there)} there"]

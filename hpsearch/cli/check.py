@@ -12,7 +12,7 @@ def check(
 ) -> None:
     """Check a study file; every mistake is one line."""
     from hpsearch.cli.start import find_study_file
-    from hpsearch.study import load_study
+    from hpsearch.study_file import load_study
 
     path = find_study_file(study)
     spec = load_study(path)

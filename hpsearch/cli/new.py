@@ -18,7 +18,7 @@ def new(
 ) -> None:
     """Write NAME.toml in this folder."""
     from hpsearch.errors import UserError
-    from hpsearch.study import parse_study
+    from hpsearch.study_file import parse_study
 
     path = Path(f"{name}.toml")
     text = re.sub(r"(?m)^name\s*=.*$", f'name = "{name}"', _template(origin), count=1)
@@ -35,7 +35,7 @@ def new(
 
 def _template(origin: str | None) -> str:
     from hpsearch.cli.start import find_study_file
-    from hpsearch.study import read_study
+    from hpsearch.study_file import read_study
 
     if origin is None:
         return read_study(Path(__file__).with_name("new_study.toml"))

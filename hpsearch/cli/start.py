@@ -52,14 +52,14 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     """Run a study to its end, or go on with it where it was left."""
     from hpsearch.report.console import console_for
     from hpsearch.service import Search, StartOptions
-    from hpsearch.study import parse_study, read_study
+    from hpsearch.study_file import overridden, parse_study, read_study
     from hpsearch.tracking.destination import check_destination
 
     check_destination(database, tracking)
     path = find_study_file(study)
     source = read_study(path)
     spec = parse_study(source, str(path))
-    spec = spec.with_overrides(rounds=rounds, trials=trials, seed=seed, name=name)
+    spec = overridden(spec, rounds=rounds, trials=trials, seed=seed, name=name)
     run_options = StartOptions(
         database=database,
         tracking=tracking,

@@ -8,7 +8,7 @@ from typing import Any
 _MINUTE, _HOUR = 60, 3600
 
 
-def number(value: Any) -> str:  # noqa: ANN401 - any value of a dimension
+def number(value: Any) -> str:
     """Three significant digits; text and lists as they are."""
     if isinstance(value, float):
         return f"{value:.3g}"
