@@ -55,7 +55,8 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     from hpsearch.study_file import overridden, parse_study, read_study
     from hpsearch.tracking.destination import check_destination
 
-    check_destination(database, tracking)
+    if tracking != "none":
+        check_destination(database, tracking)
     path = find_study_file(study)
     source = read_study(path)
     spec = parse_study(source, str(path))

@@ -75,7 +75,11 @@ class _PlainLines:
         if progress.phase is None or (stage == self._stage and not due):
             return
         self._stage, self._told = stage, time.monotonic()
-        left = "" if seconds is None else f", about {duration(seconds)} left"
+        left = (
+            ""
+            if seconds is None or progress.phase == "final"
+            else f", about {duration(seconds)} left"
+        )
         self._console.print(f"{_headline(progress)}{left}")
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
-from hpsearch.report.numbers import count, duration, score, values_text
+from hpsearch.report.numbers import count, duration, number, score, values_text
 from hpsearch.report.tables import rounds_table
 from hpsearch.store.studies import StoredStudy
 
@@ -39,30 +40,26 @@ def print_result(
     """Rounds and ranges, what the ledger found, the winner, the test figure, what to do next."""
     following = [row for row in ledger if row["round"] > study.spec.search.rounds]
     console.print(rounds_table(document["rounds"], following))
-    _print_counts(console, document)
-    _print_findings(console, ledger)
-    _print_winner(console, document)
-    print_test(console, study.name, document["test"])
-    _print_next(console, study, document)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column()
+    sections = {
+        "Trials": _counts(document),
+        "Ledger": _findings(ledger),
+        "Winner": _winner(document),
+        "Test": _test(study.name, document["test"]),
+        "Next": _next(study, document, ledger),
+    }
+    for head, lines in sections.items():
+        for position, line in enumerate(lines):
+            facts.add_row(head if position == 0 else "", line)
+    console.print(facts)
 
 
 def print_test(console: Console, name: str, test: JSON | None) -> None:
     """The test figure with its interval and how often the split was opened."""
-    if test is None:
-        return
-    if test["score"] is None:
-        console.print("[bold]Test[/]     the winner diverged when trained on all rows: no figure.")
-        return
-    low, high = test["interval"]
-    console.print(
-        f"[bold]Test[/]     accuracy [bold]{score(test['score'])}[/], 95 % interval "
-        f"{score(low)} to {score(high)}, on {test['rows']} sealed rows."
-    )
-    if test["openings"] > 1:
-        console.print(
-            f"         The test split of {name} has been opened {test['openings']} times: "
-            "only the first figure is untouched by what was seen."
-        )
+    for line in _test(name, test):
+        console.print(line)
 
 
 def print_interrupted(console: Console, study: StoredStudy, document: JSON) -> None:
@@ -78,48 +75,81 @@ def _finished(document: JSON) -> int:
     return sum(int(document[state]) for state in states)
 
 
-def _print_counts(console: Console, document: JSON) -> None:
+def _counts(document: JSON) -> list[str]:
     parts = [f"{document['complete']} complete"]
     parts += [f"{document[s]} {s}" for s in ("diverged", "discarded", "failed") if document[s]]
     waiting = document["planned"] - _finished(document)
     parts += [f"{waiting} to go"] if waiting else []
-    seconds = duration(document["seconds"])
-    console.print(f"[bold]Trials[/]   {', '.join(parts)}; {document['state']}, {seconds}.")
+    return [f"{', '.join(parts)}. Search {document['state']}, {duration(document['seconds'])}."]
 
 
-def _print_findings(console: Console, ledger: Sequence[JSON]) -> None:
+def _findings(ledger: Sequence[JSON]) -> list[str]:
     """The newest reason of every dimension."""
     newest = {row["dimension"]: row for row in ledger if row["decision"] != "declared"}
-    for position, (name, row) in enumerate(newest.items()):
-        head = "[bold]Ledger[/]   " if position == 0 else "         "
-        console.print(f"{head}{name}: {row['reason']}.")
+    return [f"{name}: {row['reason']}." for name, row in newest.items()]
 
 
-def _print_winner(console: Console, document: JSON) -> None:
+def _winner(document: JSON) -> list[str]:
     winner = document["winner"]
     if winner is None:
-        if document["state"] == "complete":
-            console.print("[bold]Winner[/]   none: no trial has a score.")
-        return
+        complete = document["state"] == "complete"
+        return ["none: no trial has a score."] if complete else []
     error = f" ± {winner['standard_error']:.4f}" if winner["seeds"] > 1 else ""
-    console.print(
-        f"[bold]Winner[/]   {values_text(winner['values'])}: validation accuracy "
-        f"[bold]{score(winner['score'])}[/]{error}, mean of {count(winner['seeds'], 'fresh seed')}."
-    )
-    for tie in winner["ties"]:
-        console.print(f"         tied with {values_text(tie['values'])}: {score(tie['score'])}")
+    ties = [f"tied with {values_text(t['values'])}: {score(t['score'])}" for t in winner["ties"]]
+    return [
+        f"{values_text(winner['values'])}: validation accuracy [bold]{score(winner['score'])}[/]"
+        f"{error}, mean of {count(winner['seeds'], 'fresh seed')}.",
+        *ties,
+    ]
 
 
-def _print_next(console: Console, study: StoredStudy, document: JSON) -> None:
-    if document["state"] != "complete":
-        console.print(f"[bold]Next[/]     `hpsearch start {study.name}` goes on with it.")
-        return
-    if document["test"] is None and document["winner"] is not None:
-        console.print(
-            f"[bold]Next[/]     `hpsearch test {study.name}` opens the sealed test split."
+def _test(name: str, test: JSON | None) -> list[str]:
+    if test is None:
+        return []
+    if test["score"] is None:
+        return ["the winner diverged when trained on all rows but the test rows: no figure."]
+    low, high = test["interval"]
+    lines = [
+        f"accuracy [bold]{score(test['score'])}[/], 95 % interval {score(low)} to {score(high)}, "
+        f"on {test['rows']} sealed rows."
+    ]
+    if test["openings"] > 1:
+        lines.append(
+            f"The test split of {name} has been opened {test['openings']} times: only the first "
+            "figure is untouched by what was seen."
         )
-        return
-    console.print(
-        f"[bold]Next[/]     `hpsearch ui {study.name}` opens the dashboard, "
+    return lines
+
+
+def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[str]:
+    """What to type now, the most useful first."""
+    if document["state"] != "complete":
+        return [f"`hpsearch start {study.name}` goes on with it."]
+    lines = []
+    if document["test"] is None and document["winner"] is not None:
+        lines.append(f"`hpsearch test {study.name}` opens the sealed test split.")
+    lines.append(
+        f"`hpsearch ui {study.name}` opens the dashboard; "
         f"`hpsearch ranges {study.name}` explains every range."
     )
+    return lines + _wider(study, ledger)
+
+
+def _wider(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
+    """How to look beyond an edge that the best trials crowd."""
+    crowded = [
+        f"{row['dimension']} beyond {row['edge']} {_edge_value(study, row)}"
+        for row in ledger
+        if row["round"] > study.spec.search.rounds and "crowd" in row["reason"]
+    ]
+    if not crowded:
+        return []
+    return [
+        f"`hpsearch new {study.name}-wider --from {study.name}`, then widen "
+        f"{' and '.join(crowded)} there."
+    ]
+
+
+def _edge_value(study: StoredStudy, row: JSON) -> str:
+    document = study.spec.space[row["dimension"]].document()
+    return number(document["low" if row["edge"] == "lower" else "high"])

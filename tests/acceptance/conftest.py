@@ -1,0 +1,160 @@
+"""The real command in real processes, each test in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+# A search that lasts some seconds, so that something can happen in its middle.
+SLOW_STUDY = """
+name = "slow"
+[data]
+source = "digits"
+[model]
+hidden = [100]
+[training]
+epochs = 40
+[space]
+learning_rate = { low = 1e-4, high = 1e-2, scale = "log" }
+weight_decay = { low = 1e-8, high = 1e-4, scale = "log" }
+[search]
+rounds = 2
+trials = 60
+[confirmation]
+finalists = 2
+seeds = 3
+"""
+
+SMALL_STUDY = """
+name = "small"
+[data]
+source = "moons"
+samples = 200
+[model]
+hidden = [4]
+[training]
+epochs = 3
+[space]
+learning_rate = { low = 1e-3, high = 1e-1, scale = "log" }
+batch_size = { low = 8, high = 32 }
+activation = { choices = ["relu", "tanh"] }
+[search]
+rounds = 2
+trials = 8
+[confirmation]
+finalists = 2
+seeds = 2
+"""
+
+
+class Command:
+    """Runs `hpsearch` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run to the end."""
+        return subprocess.run(
+            [sys.executable, "-m", "hpsearch", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run to the end and read the JSON document on standard output."""
+        done = self(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def background(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start in a session of its own, as a terminal would."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "hpsearch", *arguments],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def write(self, name: str, text: str) -> str:
+        """A study file in the folder."""
+        (self.folder / name).write_text(text)
+        return name
+
+
+@pytest.fixture
+def hpsearch(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+@pytest.fixture
+def started(hpsearch: Command) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts commands in the background and leaves no process behind."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        processes.append(hpsearch.background(*arguments))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        kill_session(process)
+
+
+def kill_session(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to a command and everything it started."""
+    family = [process.pid, *(p.pid for p in session_of(process))]
+    for pid in family:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def session_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Living processes of a command's session, the command itself left out."""
+    found = []
+    for other in psutil.process_iter():
+        try:
+            if os.getsid(other.pid) == process.pid != other.pid:
+                found.append(other)
+        except (ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Worker processes of a `start`: children of its fork server."""
+    session = session_of(process)
+    pids = {p.pid for p in session}
+    return [p for p in session if p.ppid() in pids]
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for a condition, or fail saying what never happened."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.05)
+
+
+def comparable(trials: list[dict[str, Any]]) -> str:
+    """A table of trials without what may differ between equal runs."""
+    free = {"started", "finished", "worker", "attempts"}
+    return json.dumps([{k: v for k, v in t.items() if k not in free} for t in trials])

@@ -1,0 +1,133 @@
+"""Every mistake a user can make: one clear line, exit code 2, nothing made, no traceback."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from hpsearch.catalog import shipped_studies
+from tests.acceptance.conftest import SMALL_STUDY, Command
+
+DIGITS = shipped_studies()["digits"].read_text()
+
+# (what to replace in the digits study, by what, words the line must have)
+STUDY_MISTAKES = [
+    ("epochs = 10", "epoch = 10", ["[training] epoch", "did you mean 'epochs'"]),
+    ("low = 1e-6", "low = 1.0", ["learning_rate", "low must be below high", "low=1.0"]),
+    ("low = 1e-6", "low = 0.0", ["learning_rate", "log range must start above 0"]),
+    ("test = 0.2", "test = 0.1", ["[data] split", "= 0.9"]),
+    ("trials = 100", "trials = 0", ["[search] trials = 0", "must be 1 or more"]),
+    ('"adam"', '"adamm"', ["[training] optimizer", "adamm", "did you mean 'adam'"]),
+    ('name = "digits"', 'name = "a/b"', ["a/b", "a name starts with"]),
+    ("seed = 0", "seed = ", ["not a TOML file", "line 3"]),
+    ('scale = "log" }', 'scale = "lg" }', ["[space] learning_rate.scale", "did you mean 'log'"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), STUDY_MISTAKES)
+def test_a_mistake_in_the_study_file_is_one_line(hpsearch: Command, old, new, words):
+    """`start` and `check` name file, key and value, and nothing is created."""
+    assert old in DIGITS
+    file = hpsearch.write("bad.toml", DIGITS.replace(old, new, 1))
+    for command in (["check", file], ["start", file]):
+        done = hpsearch(*command)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"hpsearch: {file}: ")
+        for word in words:
+            assert word in line
+    assert [p.name for p in hpsearch.folder.iterdir()] == [file]
+
+
+def test_check_lists_every_mistake(hpsearch: Command):
+    """A file with three mistakes gets three lines."""
+    text = DIGITS.replace("epochs = 10", "epoch = 10").replace('"relu"', '"rel"')
+    done = hpsearch("check", hpsearch.write("bad.toml", text.replace("rounds = 3", "rounds = 0")))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_a_missing_file_says_how_to_write_one(hpsearch: Command):
+    """A path that is not there is named, with the command that writes a study file."""
+    done = hpsearch("start", "nothere.toml")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "nothere.toml" in done.stderr
+    assert "hpsearch new" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "ranges", "trials", "test", "worker", "sync"])
+def test_a_missing_database_is_not_made_by_looking(hpsearch: Command, command):
+    """Commands that read say that there is no database, and make none."""
+    done = hpsearch(command, "digits")
+    assert done.returncode == 2
+    assert "no database here" in done.stderr
+    assert not list(hpsearch.folder.iterdir())
+
+
+def test_an_unknown_study_names_the_nearest(hpsearch: Command):
+    """A misspelt name is answered with the study that was probably meant."""
+    hpsearch("start", hpsearch.write("s.toml", SMALL_STUDY), "--no-test", "--tracking", "none")
+    done = hpsearch("show", "smal")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "hpsearch: smal: no such study; there is small"
+
+
+def unusable_databases(folder: Path) -> dict[str, str]:
+    """Database addresses that cannot be used, with a word of the expected line."""
+    (folder / "text.db").write_text("This is a text file, not a database. " * 40)
+    (folder / "folder.db").mkdir()
+    return {
+        "sqlite:///text.db": "not an SQLite database",
+        "sqlite:///folder.db": "is a folder",
+        "sqlite:///no/such/folder/x.db": "does not exist",
+        "mysql://localhost/x": "mysql",
+        "nonsense": "not a database address",
+        "postgresql://nobody@127.0.0.1:1/none": "127.0.0.1",
+    }
+
+
+def test_unusable_databases_are_one_line(hpsearch: Command):
+    """A database that cannot be opened is named with what to do, and nothing is made."""
+    cases = unusable_databases(hpsearch.folder)
+    before = sorted(p.name for p in hpsearch.folder.iterdir())
+    for address, word in cases.items():
+        done = hpsearch("start", "digits", "--database", address, "--tracking", "none")
+        assert done.returncode == 2, (address, done.stderr)
+        assert word in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+    assert sorted(p.name for p in hpsearch.folder.iterdir()) == before
+
+
+def test_one_database_for_both_is_refused(hpsearch: Command):
+    """--database and --tracking on one file are refused before either is made."""
+    same = "sqlite:///both.db"
+    done = hpsearch("start", "digits", "--database", same, "--tracking", same)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert not list(hpsearch.folder.iterdir())
+
+
+def test_mnist_without_files_says_what_to_do(hpsearch: Command):
+    """A data folder without the files names the folder and the option."""
+    done = hpsearch("start", "mnist-500", "--data-dir", "empty", "--tracking", "none")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "empty" in done.stderr
+    assert not list(hpsearch.folder.iterdir())
+
+
+def test_a_port_in_use_is_one_line(hpsearch: Command):
+    """`ui` on a taken port says so and names the option."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = hpsearch("ui", "--port", port, "--no-browser")
+    assert done.returncode == 2
+    assert port in done.stderr
+    assert "--port" in done.stderr
+    assert done.stderr.count("\n") == 1

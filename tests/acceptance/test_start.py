@@ -1,0 +1,159 @@
+"""What a user sees of one search, from the first command to the last."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+
+from tests.acceptance.conftest import SMALL_STUDY, Command, comparable
+
+LOCAL = ("--tracking", "none")
+
+
+def test_start_runs_a_study_to_its_end(hpsearch: Command):
+    """`start` exits with 0 and prints rounds, winner, test figure and the next command."""
+    done = hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
+    assert done.returncode == 0, done.stderr
+    for word in ("round", "Winner", "Test", "sealed rows", "hpsearch ui small"):
+        assert word in done.stdout
+    assert done.stderr == ""
+
+
+def test_json_is_one_document_and_adds_up(hpsearch: Command):
+    """`start --json` prints one JSON document whose trials add up to the plan."""
+    document = hpsearch.json("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
+    ended = sum(document[s] for s in ("complete", "diverged", "discarded", "failed"))
+    assert document["state"] == "complete"
+    assert document["planned"] == ended == 16
+    assert [r["round"] for r in document["rounds"]] == [1, 2]
+    assert document["test"]["openings"] == 1
+    low, high = document["test"]["interval"]
+    assert low <= document["test"]["score"] <= high
+    assert document == hpsearch.json("show", "small")
+
+
+def test_a_finished_study_says_so(hpsearch: Command):
+    """`start` on a finished study trains nothing, opens nothing, and shows the result."""
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    before = hpsearch.json("start", file, *LOCAL)
+    again = hpsearch("start", file, *LOCAL)
+    assert again.returncode == 0
+    assert "already finished" in again.stdout
+    assert hpsearch.json("show", "small") == before
+
+
+def test_a_changed_file_is_refused_with_what_differs(hpsearch: Command):
+    """A stored study started with other settings names the difference and a way out."""
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    hpsearch("start", file, *LOCAL)
+    done = hpsearch("start", file, "--trials", "9", *LOCAL)
+    assert done.returncode == 2
+    assert "[search] trials: 9 here, 8 there" in done.stderr
+    assert "--name small-2" in done.stderr
+
+
+def test_the_test_split_stays_sealed_until_asked(hpsearch: Command):
+    """--no-test is remembered; `test` opens later, and a second opening is reported as such."""
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    assert hpsearch.json("start", file, "--no-test", *LOCAL)["test"] is None
+    assert hpsearch.json("start", file, *LOCAL)["test"] is None
+    first = hpsearch.json("test", "small")
+    assert first["openings"] == 1
+    second = hpsearch("test", "small")
+    assert "opened 2 times" in second.stdout
+    assert hpsearch.json("show", "small")["test"]["score"] == first["score"]
+
+
+def test_workers_and_population_change_nothing(hpsearch: Command):
+    """1 or 2 workers, populations of 1 or 8, inline or processes: the same table, byte for byte."""
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    tables = set()
+    variants = [
+        ("--workers", "1", "--population", "1"),
+        ("--workers", "2", "--population", "8"),
+        ("--launcher", "inline", "--workers", "2"),
+    ]
+    for number, variant in enumerate(variants):
+        database = ("--database", f"sqlite:///{number}.db")
+        done = hpsearch("start", file, *variant, *database, *LOCAL)
+        assert done.returncode == 0, done.stderr
+        tables.add(comparable(hpsearch.json("trials", "small", *database)))
+    assert len(tables) == 1
+
+
+def test_optuna_opens_the_database_as_it_is(hpsearch: Command):
+    """`optuna.load_study` reads the search's trials, and its best is a search trial."""
+    document = hpsearch.json("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
+    code = (
+        "import optuna; s = optuna.load_study(study_name='small', "
+        "storage='sqlite:///hpsearch.db'); print(len(s.trials), s.best_value)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=hpsearch.folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    best = max(r["best_score"] for r in document["rounds"])
+    assert done.stdout.split() == ["16", str(best)]
+
+
+def test_list_ranges_and_trials_read_well(hpsearch: Command):
+    """The tables for people and the JSON for programs name the same trials and ranges."""
+    assert "No studies" in _listed_after_nothing(hpsearch)
+    hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
+    assert "small" in hpsearch("list").stdout
+    ranges = hpsearch.json("ranges", "small")
+    assert {r["round"] for r in ranges} == {1, 2, 3}
+    assert {r["dimension"] for r in ranges} == {"learning_rate", "batch_size", "activation"}
+    assert all(r["reason"] for r in ranges)
+    trials = hpsearch.json("trials", "small")
+    assert [t["purpose"] for t in trials] == ["confirmation"] * 4 + ["final"] + ["search"] * 16
+    assert len(hpsearch("trials", "small").stdout.splitlines()) > 21
+
+
+def _listed_after_nothing(hpsearch: Command) -> str:
+    """What `list` says of a database without studies."""
+    from hpsearch.store.database import open_database
+
+    open_database(f"sqlite:///{hpsearch.folder}/empty.db", create=True).close()
+    return hpsearch("list", "--database", "sqlite:///empty.db").stdout
+
+
+def test_new_writes_a_file_that_check_accepts(hpsearch: Command):
+    """`new` writes a commented file, from the template or a shipped study, once."""
+    for arguments in (("mine",), ("other", "--from", "mnist-500")):
+        assert hpsearch("new", *arguments).returncode == 0
+        checked = hpsearch("check", f"{arguments[0]}.toml")
+        assert checked.returncode == 0
+        assert "fine" in checked.stdout
+    again = hpsearch("new", "mine")
+    assert again.returncode == 2
+    assert "already there" in again.stderr
+
+
+def test_help_answers_at_once(hpsearch: Command):
+    """`--help` imports nothing heavy: no numpy, optuna, sqlalchemy, pydantic or mlflow."""
+    code = (
+        "import sys; sys.argv = ['hpsearch', '--help']\n"
+        "from hpsearch.cli.main import run\n"
+        "try: run()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'optuna', 'sqlalchemy', 'pydantic', 'mlflow', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "start" in done.stdout
+
+
+def test_times_of_a_trial_are_its_own(hpsearch: Command):
+    """Started and finished lie within the run and stand in the order they happened."""
+    before = time.time()
+    hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
+    connection = sqlite3.connect(hpsearch.folder / "hpsearch.db")
+    rows = connection.execute("SELECT started, finished FROM hpsearch_trial").fetchall()
+    connection.close()
+    assert all(before - 1 <= start <= end <= time.time() + 1 for start, end in rows)
+    assert json.dumps(rows)

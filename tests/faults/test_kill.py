@@ -1,0 +1,107 @@
+"""Kill it anywhere, type the same command again: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.acceptance.conftest import (
+    SLOW_STUDY,
+    Command,
+    comparable,
+    kill_session,
+    session_of,
+    until,
+    workers_of,
+)
+
+Starter = Callable[..., subprocess.Popen[str]]
+LOCAL = ("--tracking", "none")
+
+
+def finished(hpsearch: Command, name: str = "slow") -> int:
+    """Search trials done so far; 0 while there is no study."""
+    done = hpsearch("show", name, "--json")
+    if done.returncode != 0:
+        return 0
+    document = _json(done.stdout)
+    return sum(document[s] for s in ("complete", "diverged", "discarded", "failed"))
+
+
+def _json(text: str) -> Any:
+    import json
+
+    return json.loads(text)
+
+
+def test_killed_workers_and_start_lose_nothing(hpsearch: Command, started: Starter):
+    """kill -9 of a worker, then of everything: the same command ends with the same table."""
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    search = started("start", file, *LOCAL)
+    until(lambda: finished(hpsearch) >= 5, "the first trials")
+    os.kill(workers_of(search)[0].pid, signal.SIGKILL)
+    before = finished(hpsearch)
+    until(lambda: finished(hpsearch) > before + 10, "progress after a worker's death")
+    kill_session(search)
+    assert finished(hpsearch) < 120, "the search was over before it could be killed"
+
+    assert hpsearch("start", file, *LOCAL).returncode == 0
+    trials = hpsearch.json("trials", "slow")
+    assert Counter((t["purpose"], t["state"]) for t in trials) == {
+        ("search", "complete"): 120,
+        ("confirmation", "complete"): 6,
+        ("final", "complete"): 1,
+    }
+    assert max(t["attempts"] for t in trials) > 1
+
+    reference = ("--database", "sqlite:///undisturbed.db")
+    assert hpsearch("start", file, *LOCAL, *reference).returncode == 0
+    assert comparable(trials) == comparable(hpsearch.json("trials", "slow", *reference))
+
+
+def test_ctrl_c_hands_everything_back(hpsearch: Command, started: Starter):
+    """Ctrl-C ends with 130 within seconds, leaves no process and no running trial."""
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    search = started("start", file, *LOCAL)
+    until(lambda: finished(hpsearch) >= 5, "the first trials")
+    os.killpg(search.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    out, err = search.communicate(timeout=10)
+    assert search.returncode == 130, err
+    assert "nothing is lost" in out
+    assert "Traceback" not in out + err
+    until(lambda: not session_of(search), "the end of every process", seconds=5)
+    states = Counter(t["state"] for t in hpsearch.json("trials", "slow"))
+    assert states["running"] == 0
+    assert states["waiting"] > 0
+
+
+def test_orphaned_workers_finish_their_claim_and_leave(hpsearch: Command, started: Starter):
+    """When only `start` is killed, its workers commit what they hold and stop."""
+    search = started("start", hpsearch.write("slow.toml", SLOW_STUDY), *LOCAL)
+    until(lambda: finished(hpsearch) >= 5, "the first trials")
+    os.kill(search.pid, signal.SIGKILL)
+    search.wait()
+    until(lambda: not session_of(search), "the workers' end", seconds=30)
+    states = Counter(t["state"] for t in hpsearch.json("trials", "slow"))
+    assert states["running"] == 0
+    assert states["waiting"] > 0
+
+
+def test_a_worker_may_join_and_leave_at_any_time(hpsearch: Command, started: Starter):
+    """`worker` helps a running search; the budget stays exact and the table the same."""
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    search = started("start", file, "--workers", "1", *LOCAL)
+    until(lambda: finished(hpsearch) >= 1, "the first trials")
+    helper = started("worker", "slow")
+    out, err = search.communicate(timeout=120)
+    assert search.returncode == 0, out + err
+    out, err = helper.communicate(timeout=30)
+    assert helper.returncode == 0, err
+    trials = hpsearch.json("trials", "slow")
+    assert sum(t["purpose"] == "search" for t in trials) == 120
+    assert len({t["worker"] for t in trials if t["purpose"] == "search"}) == 2
+    assert all(t["attempts"] == 1 for t in trials)
