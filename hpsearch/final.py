@@ -42,9 +42,11 @@ def open_sealed_test(database_url: str, study_name: str, data_dir: Path | None) 
         _check_ready(study)
         prepared = checked_data(study, data_dir)
         worker_id, _ = register_worker(database, study.id, machine_fingerprint())
-        with threadpool_limits(1):
-            _open(database, study, prepared, data_dir, worker_id)
-        worker_stopped(database, worker_id)
+        try:
+            with threadpool_limits(1):
+                _open(database, study, prepared, data_dir, worker_id)
+        finally:
+            worker_stopped(database, worker_id)
     finally:
         database.close()
 

@@ -92,9 +92,20 @@ class PopulationObjective:
                 [member for _, member in group], self._training, self._validation, should_stop
             )
         except TRAINING_ERRORS as error:
+            if len(group) > 1:
+                # Whose fault it is shows alone; the others must not fail for their neighbour.
+                return self._run_alone(group, should_stop)
             message = f"{type(error).__name__}: {error}"
             return {i: TrialResult(TrialState.FAILED, (), message) for i in ids}
         return {i: result_of(member) for i, member in zip(ids, trained, strict=True)}
+
+    def _run_alone(
+        self, group: list[tuple[int, Member]], should_stop: Callable[[], bool]
+    ) -> dict[int, TrialResult]:
+        results: dict[int, TrialResult] = {}
+        for member in group:
+            results |= self._run_group([member], should_stop)
+        return results
 
     def _best_population(self) -> int:
         middle = self._spec.space.at([0.5] * len(self._spec.space.dimensions))

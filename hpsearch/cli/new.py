@@ -8,20 +8,24 @@ from typing import Annotated
 
 import typer
 
+from hpsearch.cli import options
+from hpsearch.cli.options import DEFAULT_DATABASE
+
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new study.")],
     origin: Annotated[
         str | None,
-        typer.Option("--from", metavar="STUDY", help="Copy a shipped study or a study file."),
+        typer.Option("--from", metavar="STUDY", help="Copy a study file, shipped or stored study."),
     ] = None,
+    database: options.Database = DEFAULT_DATABASE,
 ) -> None:
     """Write NAME.toml in this folder."""
     from hpsearch.errors import UserError
     from hpsearch.study_file import parse_study
 
     path = Path(f"{name}.toml")
-    text = re.sub(r"(?m)^name\s*=.*$", f'name = "{name}"', _template(origin), count=1)
+    text = re.sub(r"(?m)^name\s*=.*$", f'name = "{name}"', _template(origin, database), count=1)
     parse_study(text, str(path))  # refuses a name that cannot be one, before anything is written
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -33,10 +37,24 @@ def new(
     typer.echo(f"{path} written. `hpsearch start {path}` runs it.")
 
 
-def _template(origin: str | None) -> str:
+def _template(origin: str | None, database: str) -> str:
+    """Text to start from; a stored study is looked for where no file and no shipped study is."""
     from hpsearch.cli.start import find_study_file
+    from hpsearch.errors import DatabaseError
+    from hpsearch.store.database import open_database
+    from hpsearch.store.studies import load_study
     from hpsearch.study_file import read_study
 
-    if origin is None:
-        return read_study(Path(__file__).with_name("new_study.toml"))
-    return read_study(find_study_file(origin))
+    path = Path(__file__).with_name("new_study.toml")
+    if origin is not None:
+        path = find_study_file(origin)
+    if path.exists() or origin is None:
+        return read_study(path)
+    try:
+        store = open_database(database)
+    except DatabaseError:
+        return read_study(path)  # says that there is no such file
+    try:
+        return load_study(store, origin).source
+    finally:
+        store.close()

@@ -15,11 +15,13 @@ def sync(
     """Copy what MLflow lacks, and remove what the database no longer has."""
     from hpsearch.report.console import console_for
     from hpsearch.report.live import mirroring
-    from hpsearch.tracking.destination import check_destination
+    from hpsearch.report.numbers import count, duration
     from hpsearch.tracking.mirror import sync as sync_study
 
-    check_destination(database, tracking)
     console = console_for(as_json=False, quiet=quiet)
     with mirroring(console) as watch:
         report = sync_study(database, name, tracking, watch)
-    console.print(f"{name}: {report}")
+    console.print(
+        f"{name}: {count(report.trials, 'trial')} in {tracking}; {report.added} added, "
+        f"{report.removed} removed, in {duration(report.seconds)}."
+    )

@@ -22,18 +22,29 @@ def ui(
     ] = False,
 ) -> None:
     """Start MLflow's dashboard on 127.0.0.1 and open it in a browser."""
+    from hpsearch.errors import TrackingError
     from hpsearch.store.database import open_database
-    from hpsearch.tracking.ui import mirrored_experiment, start_ui
+    from hpsearch.tracking.ui import find_experiment, start_ui
 
     experiment = None
     if name is not None:
         store = open_database(database)
         try:
-            experiment = mirrored_experiment(store, name)
+            experiment = find_experiment(store, name, tracking)
         finally:
             store.close()
-    with start_ui(tracking, experiment, port) as server:
-        typer.echo(f"{server.url}\nCtrl-C ends it.")
+        if experiment is None:
+            raise TrackingError(
+                f"{name}: nothing of it is in {tracking} yet; `hpsearch sync {name}` copies it"
+            )
+    typer.echo("Starting MLflow's dashboard, which takes some seconds ...", err=True)
+    dashboard = start_ui(tracking, experiment, port)
+    try:
+        typer.echo(dashboard.url)
         if not no_browser:
-            typer.launch(server.url)
-        server.wait()
+            typer.launch(dashboard.url)
+        if dashboard.process is not None:
+            typer.echo("Ctrl-C ends it.", err=True)
+        dashboard.wait()
+    finally:
+        dashboard.stop()

@@ -35,7 +35,7 @@ def watching(console: Console, spec: StudySpec) -> Iterator[Callable[[Progress],
 def mirroring(console: Console) -> Iterator[Callable[[int, int], None]]:
     """Show how many trials MLflow has; yields what to call with (copied, all)."""
     if not console.is_terminal or console.quiet:
-        yield lambda _copied, _total: None
+        yield _PlainMirror(console).show
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         yield lambda copied, total: live.update(_mirror_line(copied, total))
@@ -81,6 +81,21 @@ class _PlainLines:
             else f", about {duration(seconds)} left"
         )
         self._console.print(f"{_headline(progress)}{left}")
+
+
+class _PlainMirror:
+    """One line at first, and one every few seconds while MLflow is behind."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: float | None = None
+
+    def show(self, copied: int, total: int) -> None:
+        now = time.monotonic()
+        if copied >= total or (self._told is not None and now - self._told < _PLAIN_SECONDS):
+            return
+        self._told = now
+        self._console.print(f"MLflow: {copied} of {total} trials copied (Ctrl-C is safe)")
 
 
 def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:

@@ -80,7 +80,8 @@ def _counts(document: JSON) -> list[str]:
     parts += [f"{document[s]} {s}" for s in ("diverged", "discarded", "failed") if document[s]]
     waiting = document["planned"] - _finished(document)
     parts += [f"{waiting} to go"] if waiting else []
-    return [f"{', '.join(parts)}. Search {document['state']}, {duration(document['seconds'])}."]
+    state = "" if document["state"] == "complete" else f"; {document['state']}"
+    return [f"{', '.join(parts)}, in {duration(document['seconds'])}{state}."]
 
 
 def _findings(ledger: Sequence[JSON]) -> list[str]:
@@ -96,11 +97,11 @@ def _winner(document: JSON) -> list[str]:
         return ["none: no trial has a score."] if complete else []
     error = f" ± {winner['standard_error']:.4f}" if winner["seeds"] > 1 else ""
     ties = [f"tied with {values_text(t['values'])}: {score(t['score'])}" for t in winner["ties"]]
-    return [
+    best = (
         f"{values_text(winner['values'])}: validation accuracy [bold]{score(winner['score'])}[/]"
-        f"{error}, mean of {count(winner['seeds'], 'fresh seed')}.",
-        *ties,
-    ]
+        f"{error}, mean of {count(winner['seeds'], 'fresh seed')}."
+    )
+    return [best, *ties]
 
 
 def _test(name: str, test: JSON | None) -> list[str]:
@@ -109,10 +110,11 @@ def _test(name: str, test: JSON | None) -> list[str]:
     if test["score"] is None:
         return ["the winner diverged when trained on all rows but the test rows: no figure."]
     low, high = test["interval"]
-    lines = [
+    figure = (
         f"accuracy [bold]{score(test['score'])}[/], 95 % interval {score(low)} to {score(high)}, "
         f"on {test['rows']} sealed rows."
-    ]
+    )
+    lines = [figure]
     if test["openings"] > 1:
         lines.append(
             f"The test split of {name} has been opened {test['openings']} times: only the first "
@@ -138,18 +140,19 @@ def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[st
 def _wider(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
     """How to look beyond an edge that the best trials crowd."""
     crowded = [
-        f"{row['dimension']} beyond {row['edge']} {_edge_value(study, row)}"
+        f"the {_end(row)} of {row['dimension']} beyond {_edge_value(study, row)}"
         for row in ledger
         if row["round"] > study.spec.search.rounds and "crowd" in row["reason"]
     ]
     if not crowded:
         return []
-    return [
-        f"`hpsearch new {study.name}-wider --from {study.name}`, then widen "
-        f"{' and '.join(crowded)} there."
-    ]
+    copy = f"`hpsearch new {study.name}-wider --from {study.name}`"
+    return [f"{copy}, then move {' and '.join(crowded)} there."]
+
+
+def _end(row: JSON) -> str:
+    return "low" if row["edge"] == "lower" else "high"
 
 
 def _edge_value(study: StoredStudy, row: JSON) -> str:
-    document = study.spec.space[row["dimension"]].document()
-    return number(document["low" if row["edge"] == "lower" else "high"])
+    return number(study.spec.space[row["dimension"]].document()[_end(row)])

@@ -119,21 +119,41 @@ def _decide(dimension: Dimension, limits: Range, best: list[Outcome]) -> LedgerR
 def _decide_interval(
     dimension: Dimension, interval: Interval, limits: Range, best: list[Outcome]
 ) -> LedgerRow:
-    positions = [interval.position(float(o.values[dimension.name])) for o in best]  # type: ignore[arg-type]
-    low, high = min(positions), max(positions)
+    values = [float(o.values[dimension.name]) for o in best]  # type: ignore[arg-type]
+    low, high = interval.position(min(values)), interval.position(max(values))
     margin = MARGIN_GAPS * (high - low) / (len(best) - 1)
     edge = _edge(interval, limits, low - margin, high + margin)
-    spread = high - low
+    spread = _share(interval, min(values), max(values))
     if chance_of_hull(spread, len(best)) >= CHANCE:
         reason = f"kept: {_count(best)} spread over {spread:.0%} of the range, "
         reason += "no evidence that it matters" + _reaching(edge, limits)
         return _kept(dimension, len(best), edge, reason)
-    narrower = interval.between(low - margin, high + margin)
+    narrower = _narrower(interval, low - margin, high + margin)
     if narrower == interval:
         reason = f"kept: {_count(best)} leave nothing to cut" + _crowding(edge, limits)
         return _kept(dimension, len(best), edge, reason)
     reason = f"narrowed: {_count(best)} lie in {spread:.0%} of the range" + _crowding(edge, limits)
     return LedgerRow(dimension.name, narrower, interval, len(best), RULE, "narrowed", edge, reason)
+
+
+def _share(interval: Interval, low: float, high: float) -> float:
+    """Share of the interval between two of its values, these included.
+
+    An integer stands for a whole unit: elites that all have one of two values fill half of
+    the range, not none of it.
+    """
+    half = 0.5 if interval.integer else 0.0
+    start, end = interval.position(low - half), interval.position(high + half)
+    first = interval.position(interval.low - half)
+    last = interval.position(interval.high + half)
+    return (end - start) / (last - first)
+
+
+def _narrower(interval: Interval, low: float, high: float) -> Interval:
+    """The part between two positions; the whole where rounding would leave nothing."""
+    if not interval.integer and interval.at(low) >= interval.at(high):
+        return interval
+    return interval.between(low, high)
 
 
 def chance_of_hull(spread: float, count: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import optuna
 
 PLANNED = ("sobol", "random")
+# The best tenth of fewer would be nobody.
+_WARM_START_TRIALS = 10
 
 
 def plan(sampler: str, box: Box, count: int, seed: int) -> list[dict[str, Value]]:
@@ -74,8 +77,13 @@ def suggest(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {d.name: distribution(d.range) for d in box.dimensions}
-    study = optuna.create_study(direction="maximize", sampler=_optuna_sampler(sampler, seed))
-    study.add_trials([_frozen(o, distributions) for o in finished if box.contains(o.values)])
+    known = [_frozen(o, distributions) for o in finished if box.contains(o.values)]
+    with warnings.catch_warnings():
+        # Optuna warns that joint sampling and warm starts may change in a later version.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        proposer = _optuna_sampler(sampler, known, seed)
+    study = optuna.create_study(direction="maximize", sampler=proposer)
+    study.add_trials(known)
     study.add_trials([_pending(v, distributions) for v in running if box.contains(v)])
     return [_decoded(study.ask(distributions).params, box) for _ in range(count)]
 
@@ -107,7 +115,9 @@ def _decode(range_: Range, value: Scalar) -> Value:
     return next(option for option in range_.options if encoded(option) == value)
 
 
-def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+def _optuna_sampler(
+    name: str, known: Sequence[optuna.trial.FrozenTrial], seed: int
+) -> optuna.samplers.BaseSampler:
     import optuna
 
     seed = seed % 2**32  # NumPy's legacy seeding, which Optuna uses, takes 32 bits
@@ -117,11 +127,27 @@ def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
             return optuna.samplers.GPSampler(seed=seed)
         if name == "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed)
+            return _cmaes(known, seed)
     except ImportError as error:
         message = f'sampler = "{name}" needs a package: {error}; pip install "hpsearch[{name}]"'
         raise UserError(message) from error
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def _cmaes(known: Sequence[optuna.trial.FrozenTrial], seed: int) -> optuna.samplers.CmaEsSampler:
+    """CMA-ES started from the best tenth of what is known (Nomura et al. 2021).
+
+    The sampler keeps its generations in attributes of the trials it made itself. These trials
+    have none, and without a warm start it would draw from its first distribution for ever.
+    """
+    import optuna
+
+    scored = [trial for trial in known if trial.state == optuna.trial.TrialState.COMPLETE]
+    return optuna.samplers.CmaEsSampler(
+        seed=seed,
+        source_trials=scored if len(scored) >= _WARM_START_TRIALS else None,
+        warn_independent_sampling=False,
+    )
 
 
 def _frozen(

@@ -7,12 +7,14 @@ back through Optuna's API equal to what that API would have written, field by fi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import RDBStorage
@@ -61,6 +63,8 @@ class BulkStorage(RDBStorage):
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
+        # Optuna announces every study it creates on standard error.
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         address = parse_url(url)
         super().__init__(
             address.render_as_string(hide_password=False),
@@ -76,9 +80,11 @@ class BulkStorage(RDBStorage):
 
     def find_or_create_study(self, name: str) -> int:
         """Optuna's id of the maximising study `name`, made where it is missing."""
+        with contextlib.suppress(KeyError):
+            return int(self.get_study_id_from_name(name))
         try:
             return int(self.create_new_study([StudyDirection.MAXIMIZE], name))
-        except DuplicatedStudyError:
+        except DuplicatedStudyError:  # another process was faster
             return int(self.get_study_id_from_name(name))
 
     def insert_waiting(
@@ -125,6 +131,8 @@ class BulkStorage(RDBStorage):
         distributions: Mapping[str, BaseDistribution],
     ) -> None:
         """Write the values of trials, by Optuna's id, in the order of `distributions`."""
+        # Somebody may have taken a WAITING row through `study.ask()` and suggested values.
+        connection.execute(delete(_params).where(_params.c.trial_id.in_(list(params))))
         texts = {name: distribution_to_json(d) for name, d in distributions.items()}
         rows = [
             {

@@ -129,6 +129,7 @@ def claim(
         row = _open_round(connection, study_id)
         if row is None:
             return None
+        _seen(connection, worker_id, when)
         lapsed = (tables.trial.c.round_id == row.id) & (tables.trial.c.lease_until < when)
         lose_trials(connection, database.storage, lapsed, when)
         token = new_token()
@@ -173,6 +174,12 @@ def _open_round(connection: Connection, study_id: int) -> Any:
     ).one_or_none()
 
 
+def _seen(connection: Connection, worker_id: int, when: float) -> None:
+    connection.execute(
+        update(tables.worker).where(tables.worker.c.id == worker_id).values(seen=when)
+    )
+
+
 def _fair_share(
     connection: Connection, study_id: int, round_id: int, most: int, seen_since: float
 ) -> int:
@@ -203,16 +210,19 @@ def _take(
     until: float,
 ) -> list[ClaimedTrial]:
     columns = tables.trial.c
+    # A common table expression, because PostgreSQL may run a plain subquery once per row and
+    # then takes more than `count`.
     chosen = (
         select(columns.id)
         .where(columns.round_id == round_id, columns.state == TrialState.WAITING)
         .order_by(columns.number)
         .limit(count)
         .with_for_update(skip_locked=True)
+        .cte("chosen")
     )
     rows = connection.execute(
         update(tables.trial)
-        .where(columns.id.in_(chosen))
+        .where(columns.id.in_(select(chosen.c.id)))
         .values(
             state=TrialState.RUNNING,
             token=token,
@@ -310,11 +320,7 @@ def renew(
         until = clock(connection) + lease_seconds
         mine = (tables.trial.c.token == claim.token) & (tables.trial.c.state == TrialState.RUNNING)
         kept = connection.execute(update(tables.trial).where(mine).values(lease_until=until))
-        connection.execute(
-            update(tables.worker)
-            .where(tables.worker.c.id == worker_id)
-            .values(seen=until - lease_seconds)
-        )
+        _seen(connection, worker_id, until - lease_seconds)
         return bool(kept.rowcount)
 
 
@@ -325,17 +331,27 @@ def commit(database: Database, claim: Claim, results: Mapping[int, TrialResult])
         Rows whose result counted; those the worker had lost meanwhile are left out.
     """
     with database.writing() as connection:
-        when = clock(connection)
-        owned = _owned(connection, claim.token)
-        counted = {i: result for i, result in results.items() if i in owned}
-        if not counted:
-            return []
-        _write_results(connection, claim.token, counted, when)
-        _write_epochs(connection, counted)
-        _end_attempts(connection, list(counted), AttemptOutcome.FINISHED, when)
-        optuna_ids = {t.id: t.optuna_trial_id for t in claim.trials}
-        ends = [_optuna_end(optuna_ids[i], result) for i, result in counted.items()]
-        database.storage.finish(connection, ends, when)
+        return write_results(connection, database.storage, claim, results)
+
+
+def write_results(
+    connection: Connection,
+    storage: BulkStorage,
+    claim: Claim,
+    results: Mapping[int, TrialResult],
+) -> list[int]:
+    """`commit` inside a transaction of the caller."""
+    when = clock(connection)
+    owned = _owned(connection, claim.token)
+    counted = {i: result for i, result in results.items() if i in owned}
+    if not counted:
+        return []
+    _set_finished(connection, claim.token, counted, when)
+    _write_epochs(connection, counted)
+    end_attempts(connection, list(counted), AttemptOutcome.FINISHED, when)
+    optuna_ids = {t.id: t.optuna_trial_id for t in claim.trials}
+    ends = [_optuna_end(optuna_ids[i], result) for i, result in counted.items()]
+    storage.finish(connection, ends, when)
     return list(counted)
 
 
@@ -346,7 +362,7 @@ def hand_back(database: Database, claim: Claim) -> None:
         owned = _owned(connection, claim.token)
         if not owned:
             return
-        _end_attempts(connection, list(owned), AttemptOutcome.RETURNED, when)
+        end_attempts(connection, list(owned), AttemptOutcome.RETURNED, when)
         _set_waiting(connection, owned)
         ids = [t.optuna_trial_id for t in claim.trials if t.id in owned]
         database.storage.hand_back(connection, ids)
@@ -369,7 +385,7 @@ def lose_trials(
     if not rows:
         return 0
     ids = [row.id for row in rows]
-    _end_attempts(connection, ids, AttemptOutcome.LOST, when)
+    end_attempts(connection, ids, AttemptOutcome.LOST, when)
     connection.execute(
         update(tables.trial).where(columns.id.in_(ids)).values(losses=columns.losses + 1)
     )
@@ -421,7 +437,7 @@ def _set_waiting(connection: Connection, ids: set[int]) -> None:
     )
 
 
-def _write_results(
+def _set_finished(
     connection: Connection, token: int, results: Mapping[int, TrialResult], when: float
 ) -> None:
     """Compare and set: the token in the WHERE clause is what keeps late results out."""
@@ -462,9 +478,10 @@ def _write_epochs(connection: Connection, results: Mapping[int, TrialResult]) ->
         connection.execute(insert(tables.epoch), rows)
 
 
-def _end_attempts(
+def end_attempts(
     connection: Connection, ids: Sequence[int], outcome: AttemptOutcome, when: float
 ) -> None:
+    """Write down how the running attempts at these trials ended."""
     connection.execute(
         update(tables.attempt)
         .where(

@@ -6,15 +6,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import Connection, Engine, Insert, create_engine, inspect, select, table, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hpsearch.errors import DatabaseError
 from hpsearch.store.bulk import BulkStorage
-from hpsearch.store.engine import DURABLE, READ_ONLY, now, parse_url
+from hpsearch.store.engine import DURABLE, now, one_at_a_time, parse_url, reading_options
 from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Tables of MLflow that no Optuna database has.
 _MLFLOW_TABLES = {"experiments", "registered_models"}
+# A database with neither Optuna's studies nor ours in it belongs to somebody else.
+_OUR_TABLES = {"studies", VERSION_TABLE}
 
 
 class Database:
@@ -43,16 +46,19 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection whose reads all see the same moment; it never waits for writers."""
-        with _explained(self.engine.url), self.engine.connect() as connection:
-            connection = connection.execution_options(**{READ_ONLY: True})
-            with connection.begin():
-                yield connection
+        with self._transaction(**reading_options(self.engine)) as connection:
+            yield connection
 
     @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[Connection]:
         """One short write transaction; `durable` ones are on the disk when this returns."""
-        with _explained(self.engine.url), self.engine.connect() as connection:
-            connection = connection.execution_options(**{DURABLE: durable})
+        with self._transaction(**{DURABLE: durable}) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, **options: Any) -> Iterator[Connection]:
+        with _explained(self.engine.url), self.engine.connect() as plain:
+            connection = plain.execution_options(**options)
             with connection.begin():
                 yield connection
 
@@ -101,8 +107,9 @@ def _open_storage(url: str, *, create: bool) -> BulkStorage:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         return _storage(url, create=create)
-    except OperationalError as error:
-        if "already exists" not in str(error):
+    except (DBAPIError, StorageInternalError) as error:
+        said = f"{error} {error.__cause__}"
+        if not any(phrase in said for phrase in ("already exists", "duplicate key")):
             raise
         return _storage(url, create=create)  # another process made the tables meanwhile
 
@@ -151,6 +158,11 @@ def _check_tables(address: URL, *, create: bool) -> None:
             f"--database {address}: this is MLflow's tracking database; hpsearch "
             "needs one of its own, such as sqlite:///hpsearch.db"
         )
+    if names and not names & _OUR_TABLES:
+        raise DatabaseError(
+            f"--database {address}: holds another program's tables ({min(names)}, ...); hpsearch "
+            "needs a database of its own, such as sqlite:///hpsearch.db"
+        )
     if version is None and not create:
         raise DatabaseError(f"{address}: holds no hpsearch studies; `hpsearch start` makes one")
     if version is not None and version not in _known_versions():
@@ -193,6 +205,7 @@ def _migrate(engine: Engine) -> None:
 
     config = migrations_config()
     with engine.begin() as connection:
+        one_at_a_time(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -216,6 +229,10 @@ def _explained(address: URL) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise DatabaseError(f"{address}: {_sentence(error)}") from error
+    except StorageInternalError as error:  # Optuna's wrapping of the driver's errors
+        cause = error.__cause__
+        said = _sentence(cause) if isinstance(cause, DBAPIError) else str(cause or error)
+        raise DatabaseError(f"{address}: {said}") from error
     except SQLAlchemyError as error:
         raise DatabaseError(f"{address}: {' '.join(str(error).split())}") from error
 

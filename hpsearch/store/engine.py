@@ -23,6 +23,8 @@ BUSY_SECONDS = 60
 # Execution options of a connection, read when its transaction begins.
 READ_ONLY = "hpsearch_read_only"
 DURABLE = "hpsearch_durable"
+# PostgreSQL's advisory locks are numbers, shared by everything in one database.
+_MIGRATION_LOCK = 0x68707365
 
 
 class now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
@@ -73,6 +75,23 @@ def engine_options(url: URL) -> dict[str, Any]:
             "pool_events": [(_tune_sqlite_connection, "connect")],
         }
     return {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 4}
+
+
+def reading_options(engine: Engine) -> dict[str, Any]:
+    """Execution options of a connection whose reads all see the same moment.
+
+    SQLite's transactions do by themselves. PostgreSQL's default shows every statement its own
+    moment, in which a round may have been closed between two of them.
+    """
+    if engine.dialect.name == "sqlite":
+        return {READ_ONLY: True}
+    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Wait until no other process migrates; SQLite's write transactions do by themselves."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
 
 
 def tune(engine: Engine) -> None:

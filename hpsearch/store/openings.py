@@ -14,7 +14,8 @@ from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.space import Value, plain
 from hpsearch.store import tables
-from hpsearch.store.claims import Claim, ClaimedTrial, TrialResult, commit
+from hpsearch.store.bulk import BulkStorage
+from hpsearch.store.claims import Claim, ClaimedTrial, TrialResult, end_attempts, write_results
 from hpsearch.store.database import Database, clock, inserted_id
 from hpsearch.store.documents import box_text, values_from, values_text
 from hpsearch.store.rounds import new_token, optuna_distributions
@@ -49,28 +50,32 @@ def begin_opening(database: Database, study: StoredStudy, worker_id: int) -> Ope
     """
     optuna_id = database.storage.find_or_create_study(f"{study.name}/{Purpose.FINAL}")
     with database.writing(durable=True) as connection:
+        # One after the other: two processes that open at once share one opening.
+        connection.execute(
+            select(tables.study.c.id).where(tables.study.c.id == study.id).with_for_update()
+        )
         unfinished = connection.execute(
             select(tables.opening).where(
                 tables.opening.c.study_id == study.id, tables.opening.c.finished.is_(None)
             )
         ).one_or_none()
         opening = unfinished or _record(connection, database, study, optuna_id)
-        return _lease(connection, study, opening, worker_id)
+        return _lease(connection, database.storage, study, opening, worker_id)
 
 
 def finish_opening(
     database: Database, opening: Opening, result: Mapping[str, Any], trial: TrialResult
 ) -> None:
-    """Write the test figure and the final trial.
+    """Write the test figure and the final trial, both or neither.
 
     Raises:
         LeaseLostError: If another process has taken the opening up meanwhile.
     """
     (final,) = opening.claim.trials
-    if not commit(database, opening.claim, {final.id: trial}):
-        raise LeaseLostError("another process has finished this opening of the test split")
     with database.writing(durable=True) as connection:
         when = clock(connection)
+        if not write_results(connection, database.storage, opening.claim, {final.id: trial}):
+            raise LeaseLostError("another process has taken up this opening of the test split")
         connection.execute(
             update(tables.opening)
             .where(tables.opening.c.id == opening.id)
@@ -152,11 +157,16 @@ def _record(
 
 
 def _lease(
-    connection: Connection, study: StoredStudy, opening: Row[Any], worker_id: int
+    connection: Connection,
+    storage: BulkStorage,
+    study: StoredStudy,
+    opening: Row[Any],
+    worker_id: int,
 ) -> Opening:
     """Own the final trial from here on; whoever held it before cannot commit it any more."""
     token, when = new_token(), clock(connection)
     columns = tables.trial.c
+    end_attempts(connection, [opening.trial_id], AttemptOutcome.LOST, when)
     row = connection.execute(
         update(tables.trial)
         .where(columns.id == opening.trial_id)
@@ -173,6 +183,7 @@ def _lease(
     connection.execute(
         insert(tables.attempt).values(**attempt, outcome=AttemptOutcome.RUNNING, started=when)
     )
+    storage.start(connection, [row.optuna_trial_id], when)
     values = values_from(row._mapping["values"])  # noqa: SLF001 - `values` is a method of Row
     trial = ClaimedTrial(row.id, row.optuna_trial_id, row.number, row.seed, values)
     claim = Claim(token, Purpose.FINAL, row.round_id, opening.number, study.spec.space, (trial,))

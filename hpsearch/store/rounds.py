@@ -23,8 +23,14 @@ from hpsearch.space import Box, Choices
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id
-from hpsearch.store.documents import box_from, box_text, range_text, values_from, values_text
-from hpsearch.store.documents import winner_text
+from hpsearch.store.documents import (
+    box_from,
+    box_text,
+    range_text,
+    values_from,
+    values_text,
+    winner_text,
+)
 
 # Narrowing a round takes milliseconds; who needs longer than this has died.
 CLOSING_SECONDS = 60

@@ -99,7 +99,7 @@ def _registered(database: Database, study_id: int) -> list[tuple[int, str]]:
 
 def process_identity(pid: int) -> str:
     """Text that no other process ever has: machine, boot, container, pid and start time."""
-    return "|".join([*_here(), str(pid), repr(psutil.Process(pid).create_time())])
+    return "|".join([*_here(), str(pid), _born(pid)])
 
 
 def may_be_alive(identity: str) -> bool:
@@ -108,11 +108,24 @@ def may_be_alive(identity: str) -> bool:
     if place != _here():
         return True
     try:
-        process = psutil.Process(int(pid))
-        running = process.status() != psutil.STATUS_ZOMBIE
-        return running and repr(process.create_time()) == created
-    except psutil.NoSuchProcess:
+        running = psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+        return running and _born(int(pid)) == created
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _born(pid: int) -> str:
+    """When the process started, by a clock that nobody sets.
+
+    The wall clock is corrected while workers run; a start time computed from it would then
+    differ, and a living worker be taken for dead.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.parent.parent.joinpath("self").exists():
+        return repr(psutil.Process(pid).create_time())
+    # The second field is the program's name, which may hold spaces and brackets; the start
+    # time, in ticks since boot, is the 22nd field (proc(5)).
+    return stat.read_text().rpartition(")")[2].split()[19]
 
 
 def _here() -> list[str]:

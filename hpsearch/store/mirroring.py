@@ -1,0 +1,303 @@
+"""What the mirror reads and writes: finished trials round by round, and how far it has come.
+
+Its questions are asked twice a second while others train, so none of them grows with the
+study: only open rounds and those closed since are looked at.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import case, func, insert, select, text, update
+
+from hpsearch.seeds import Purpose
+from hpsearch.store import tables
+from hpsearch.store.database import Database, clock
+
+# First key of PostgreSQL's advisory locks, so that other programs' locks are not met.
+_LOCK_SPACE = 0x68705F6D
+
+
+@dataclass(frozen=True)
+class MirrorRow:
+    """How far a study's mirror is.
+
+    Attributes:
+        destination: MLflow's tracking URI.
+        experiment_id: The study's experiment there.
+        run_id: The study's own run.
+        trials: Finished trials copied so far.
+        message: Why it waits, if it does.
+        seen: When it last said so, seconds since 1970.
+    """
+
+    destination: str
+    experiment_id: str | None
+    run_id: str | None
+    trials: int
+    message: str | None
+    seen: float
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """A round as the mirror sees it; times in seconds since 1970."""
+
+    id: int
+    purpose: Purpose
+    number: int
+    planned: int
+    closed: bool
+    opened: float
+    ended: float | None
+
+
+@dataclass(frozen=True)
+class MirroredTrial:
+    """A finished trial with everything MLflow is told about it.
+
+    Attributes:
+        epochs: (epoch, metrics) from epoch 1; a metric that was not finite is None.
+        started: Seconds since 1970, None where no worker ever held it.
+    """
+
+    purpose: Purpose
+    round: int
+    number: int
+    seed: int
+    state: str
+    values: dict[str, Any]
+    score: float | None
+    message: str | None
+    worker: str | None
+    attempts: int
+    epochs: tuple[tuple[int, dict[str, float | None]], ...]
+    started: float | None
+    finished: float
+
+
+# ------------------------------------------------------------------- its own row
+
+
+def read_mirror(database: Database, study_id: int) -> MirrorRow | None:
+    """The mirror's row; None before a mirror has ever run."""
+    with database.reading() as connection:
+        row = connection.execute(
+            select(tables.mirror).where(tables.mirror.c.study_id == study_id)
+        ).one_or_none()
+    if row is None:
+        return None
+    return MirrorRow(
+        row.destination, row.experiment_id, row.run_id, row.trials, row.message, row.seen
+    )
+
+
+def write_mirror(
+    database: Database,
+    study_id: int,
+    destination: str,
+    trials: int,
+    *,
+    experiment_id: str | None = None,
+    run_id: str | None = None,
+    message: str | None = None,
+) -> None:
+    """Say how far the mirror is; ids that are None keep what stands for this destination."""
+    mine = tables.mirror.c.study_id == study_id
+    with database.writing() as connection:
+        values = {"destination": destination, "trials": trials, "message": message}
+        found = connection.scalar(select(tables.mirror.c.destination).where(mine))
+        ids = {"experiment_id": experiment_id, "run_id": run_id}
+        if found == destination:
+            ids = {key: value for key, value in ids.items() if value is not None}
+        values |= ids | {"seen": clock(connection)}
+        if found is None:
+            connection.execute(insert(tables.mirror).values(study_id=study_id, **values))
+        else:
+            connection.execute(update(tables.mirror).where(mine).values(**values))
+
+
+def mirror_progress(database: Database, study_name: str) -> tuple[int, int]:
+    """Trials that the mirror has copied, and trials that are finished."""
+    named = tables.study.c.name == study_name
+    finished = (
+        select(func.count())
+        .select_from(tables.trial.join(tables.study))
+        .where(named, tables.trial.c.state.in_(tables.FINISHED))
+    )
+    copied = select(tables.mirror.c.trials).join(tables.study).where(named)
+    with database.reading() as connection:
+        done, total = connection.scalar(copied) or 0, connection.scalar(finished) or 0
+    return min(done, total), total
+
+
+# ---------------------------------------------------------------- what is new
+
+
+def study_signature(database: Database, study_id: int) -> tuple[int, int, str]:
+    """Rounds, closed rounds and the state: what a study's own run says changes only with it."""
+    closed = func.sum(case((tables.round_.c.state == tables.RoundState.CLOSED, 1), else_=0))
+    with database.reading() as connection:
+        rounds, ended = connection.execute(
+            select(func.count(), closed).where(tables.round_.c.study_id == study_id)
+        ).one()
+        state = connection.scalar(select(tables.study.c.state).where(tables.study.c.id == study_id))
+    return int(rounds), int(ended or 0), str(state)
+
+
+def rounds_after(database: Database, study_id: int, after: int) -> list[RoundRow]:
+    """The study's rounds whose row is later than `after`, oldest first."""
+    round_ = tables.round_.c
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(tables.round_)
+            .where(round_.study_id == study_id, round_.id > after)
+            .order_by(round_.id)
+        ).all()
+    return [
+        RoundRow(
+            row.id,
+            Purpose(row.purpose),
+            row.number,
+            row.planned,
+            row.state == tables.RoundState.CLOSED,
+            row.opened,
+            row.closed,
+        )
+        for row in rows
+    ]
+
+
+def finished_in_round(database: Database, round_id: int) -> list[tuple[int, int]]:
+    """(row, number) of a round's finished trials, in number order."""
+    trial = tables.trial.c
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(trial.id, trial.number)
+            .where(trial.round_id == round_id, trial.state.in_(tables.FINISHED))
+            .order_by(trial.number)
+        )
+        return [(row.id, row.number) for row in rows]
+
+
+def all_finished(database: Database, study_id: int) -> list[tuple[Purpose, int]]:
+    """(purpose, number) of every finished trial of a study."""
+    trial = tables.trial.c
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(trial.purpose, trial.number).where(
+                trial.study_id == study_id, trial.state.in_(tables.FINISHED)
+            )
+        )
+        return [(Purpose(row.purpose), row.number) for row in rows]
+
+
+def mirrored_trials(database: Database, trial_ids: Sequence[int]) -> list[MirroredTrial]:
+    """Finished trials with their curves, in number order; a few dozen at a time."""
+    trial, worker, round_ = tables.trial.c, tables.worker.c, tables.round_.c
+    epoch = tables.epoch.c
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(tables.trial, worker.name.label("worker"), round_.number.label("round"))
+            .select_from(
+                tables.trial.join(tables.round_, round_.id == trial.round_id).outerjoin(
+                    tables.worker, worker.id == trial.worker_id
+                )
+            )
+            .where(trial.id.in_(trial_ids), trial.state.in_(tables.FINISHED))
+            .order_by(trial.number)
+        ).mappings()
+        found = [dict(row) for row in rows]
+        curves: dict[int, list[tuple[int, dict[str, float | None]]]] = defaultdict(list)
+        for trial_id, number, metrics in connection.execute(
+            select(epoch.trial_id, epoch.epoch, epoch.metrics)
+            .where(epoch.trial_id.in_(trial_ids))
+            .order_by(epoch.trial_id, epoch.epoch)
+        ):
+            curves[trial_id].append((number, json.loads(metrics)))
+    return [_trial(row, tuple(curves[row["id"]])) for row in found]
+
+
+def _trial(
+    row: dict[str, Any], epochs: tuple[tuple[int, dict[str, float | None]], ...]
+) -> MirroredTrial:
+    return MirroredTrial(
+        purpose=Purpose(row["purpose"]),
+        round=row["round"],
+        number=row["number"],
+        seed=row["seed"],
+        state=row["state"],
+        values=json.loads(row["values"]) if row["values"] else {},
+        score=row["score"],
+        message=row["message"],
+        worker=row["worker"],
+        attempts=row["attempts"],
+        epochs=epochs,
+        started=row["started"],
+        finished=row["finished"],
+    )
+
+
+def opening_result(database: Database, study_id: int, number: int) -> dict[str, Any] | None:
+    """The figure of one opening of the test split; None until it is known."""
+    with database.reading() as connection:
+        result = connection.scalar(
+            select(tables.opening.c.result).where(
+                tables.opening.c.study_id == study_id, tables.opening.c.number == number
+            )
+        )
+    return None if result is None else dict(json.loads(result))
+
+
+# ------------------------------------------------------------- one mirror at a time
+
+
+@contextmanager
+def only_mirror(database: Database, study_id: int) -> Iterator[bool]:
+    """Hold the right to mirror a study; yields False while another process holds it.
+
+    The lock dies with its process, so a killed mirror never blocks the next one.
+    """
+    if database.engine.dialect.name == "sqlite":
+        with _file_lock(str(database.engine.url.database), study_id) as held:
+            yield held
+    else:
+        with _advisory_lock(database, study_id) as held:
+            yield held
+
+
+@contextmanager
+def _file_lock(file: str, study_id: int) -> Iterator[bool]:
+    """A lock file of its own: closing any handle of the database file drops SQLite's locks."""
+    key = hashlib.sha256(f"{Path(file).resolve()} {study_id}".encode()).hexdigest()[:24]
+    path = Path(tempfile.gettempdir()) / f"hpsearch-mirror-{os.getuid()}-{key}.lock"
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextmanager
+def _advisory_lock(database: Database, study_id: int) -> Iterator[bool]:
+    with database.engine.connect() as connection:
+        free = connection.execution_options(isolation_level="AUTOCOMMIT")
+        keys = {"space": _LOCK_SPACE, "study": study_id}
+        held = free.execute(text("SELECT pg_try_advisory_lock(:space, :study)"), keys).scalar_one()
+        try:
+            yield bool(held)
+        finally:
+            if held:
+                free.execute(text("SELECT pg_advisory_unlock(:space, :study)"), keys)

@@ -1,0 +1,294 @@
+"""One study's copy in MLflow, brought up to date step by step."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hpsearch.seeds import Purpose
+from hpsearch.store import mirroring
+from hpsearch.store.database import Database
+from hpsearch.store.mirroring import RoundRow
+from hpsearch.store.reading import elite_numbers, ranges_document, study_document
+from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.store.workers import live_workers
+from hpsearch.tracking import content, overview
+from hpsearch.tracking.client import connect
+from hpsearch.tracking.content import ELITE_TAG, PARENT_TAG, milliseconds
+from hpsearch.tracking.experiment import Experiment, KnownRun
+
+# Trials read at once: few enough to hold, enough to spare queries.
+_CHUNK = 32
+# The mirror's row is written at most so often.
+_ROW_SECONDS = 1.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class MirrorReport:
+    """What a mirror has done.
+
+    Attributes:
+        experiment_id: The study's experiment in MLflow.
+        run_id: The study's own run.
+        trials: Trial runs that are there now.
+        added: Trial runs made.
+        removed: Runs deleted because the study no longer has them.
+        seconds: How long it took.
+    """
+
+    experiment_id: str
+    run_id: str
+    trials: int
+    added: int
+    removed: int
+    seconds: float
+
+
+class StudyCopy:
+    """The copy of one study.
+
+    Args:
+        database: The study's database.
+        study_name: The study.
+        tracking_uri: Where MLflow keeps the copy.
+        progress: Told (copied, finished) trials after every trial.
+    """
+
+    def __init__(
+        self, database: Database, study_name: str, tracking_uri: str, progress: Progress
+    ) -> None:
+        self._database = database
+        self._study = load_study(database, study_name)
+        self._tracking_uri = tracking_uri
+        self._progress = progress
+        self._began = time.monotonic()
+        self._experiment: Experiment | None = None
+        self._root: KnownRun | None = None
+        self._settled_to = 0  # every round up to this row is copied for good
+        self._settled: set[int] = set()
+        self._signature: object = None
+        self._files: dict[str, str] = {}
+        self._row_written = 0.0
+        self._finished = 0  # finished trials at the last look
+        self._added = 0
+        self._removed = 0
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self._study.name
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps the copy."""
+        return self._tracking_uri
+
+    @property
+    def study_id(self) -> int:
+        """The study's row."""
+        return self._study.id
+
+    # ------------------------------------------------------------------------- steps
+
+    def look(self) -> None:
+        """Compare MLflow with the study from the ground up; the next step copies what lacks."""
+        experiment = self._experiment or self._opened()
+        self._removed += experiment.refresh(self._expected())
+        self._settled_to, self._settled, self._signature = 0, set(), None
+        self._root = experiment.ensure(content.study_content(self._study), None)
+        self._experiment = experiment
+        self._tell()
+
+    def step(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Copy what is new; a trial is copied whole before `stopped` is asked again."""
+        if self._experiment is None or self._root is None:
+            self.look()
+        signature = mirroring.study_signature(self._database, self._study.id)
+        for row in mirroring.rounds_after(self._database, self._study.id, self._settled_to):
+            if row.id not in self._settled:
+                self._copy_round(row, stopped)
+            if stopped():
+                return
+        if signature != self._signature:
+            self._copy_study()
+            self._signature = signature
+        self._tell()
+
+    def suspend(self) -> None:
+        """Leave no run looking busy when nobody works on the study and nobody copies it."""
+        if self._experiment is None or live_workers(self._database, self._study.id):
+            return
+        for run in self._experiment.unfinished():
+            self._experiment.set_tags(run, {"state": "interrupted"} if run is self._root else {})
+            self._experiment.set_status(run, "KILLED")
+
+    def report(self) -> MirrorReport:
+        """What has been done so far."""
+        experiment, root = self._ready()
+        return MirrorReport(
+            experiment.id,
+            root.run_id,
+            experiment.trials(),
+            self._added,
+            self._removed,
+            time.monotonic() - self._began,
+        )
+
+    def say(self, message: str | None) -> None:
+        """Write the mirror's row now, with the reason why it waits, or None."""
+        experiment, root = self._experiment, self._root
+        mirroring.write_mirror(
+            self._database,
+            self._study.id,
+            self._tracking_uri,
+            0 if experiment is None else experiment.trials(),
+            experiment_id=None if experiment is None else experiment.id,
+            run_id=None if root is None else root.run_id,
+            message=message,
+        )
+        self._row_written = time.monotonic()
+
+    # -------------------------------------------------------------------------- parts
+
+    def _opened(self) -> Experiment:
+        client = connect(self._tracking_uri)
+        origin = content.origin(self._study)
+        return Experiment.open(client, self._study.name, self._tracking_uri, origin)
+
+    def _ready(self) -> tuple[Experiment, KnownRun]:
+        if self._experiment is None or self._root is None:
+            raise RuntimeError("look() comes before everything else")
+        return self._experiment, self._root
+
+    def _expected(self) -> set[str]:
+        name, database = self._study.name, self._database
+        rounds = mirroring.rounds_after(database, self._study.id, 0)
+        keys = {content.round_key(name, row.purpose, row.number) for row in rounds}
+        finished = mirroring.all_finished(database, self._study.id)
+        self._finished = len(finished)
+        return keys | {name} | {content.trial_key(name, *trial) for trial in finished}
+
+    def _tell(self) -> None:
+        if time.monotonic() - self._row_written >= _ROW_SECONDS:
+            self.say(None)
+
+    def _copy_round(self, row: RoundRow, stopped: Callable[[], bool]) -> None:
+        """Copy a round's new trials, and settle it once it is closed and copied."""
+        if row.purpose == Purpose.FINAL and not row.closed:
+            return  # until its figure is written a final trial may be run again
+        experiment, root = self._ready()
+        above = experiment.ensure(content.round_content(self._study.name, row), root)
+        if not row.closed:
+            experiment.set_status(above, "RUNNING")
+        elites = self._elites(row)
+        if not self._copy_trials(row, above, elites, stopped):
+            return
+        if row.closed and row.ended is not None:
+            self._tag_elites(row, elites)
+            experiment.set_status(above, "FINISHED", milliseconds(row.ended))
+            self._settle(row)
+
+    def _elites(self, row: RoundRow) -> set[int]:
+        if row.closed and row.purpose == Purpose.SEARCH:
+            return elite_numbers(self._database, self._study, row.number)
+        return set()
+
+    def _copy_trials(
+        self, row: RoundRow, above: KnownRun, elites: set[int], stopped: Callable[[], bool]
+    ) -> bool:
+        """Copy the round's trials that MLflow lacks; False if asked to stop before the last."""
+        experiment, _ = self._ready()
+        name, test = self._study.name, self._test(row)
+        for trial in self._lacking(row, above):
+            if stopped():
+                return False
+            elite = trial.number in elites
+            experiment.add(content.trial_content(name, trial, elite=elite, test=test), above)
+            self._added += 1
+            self._count()
+        return True
+
+    def _lacking(self, row: RoundRow, above: KnownRun) -> Iterator[mirroring.MirroredTrial]:
+        experiment, _ = self._ready()
+        lacking = []
+        for trial_id, number in mirroring.finished_in_round(self._database, row.id):
+            key = content.trial_key(self._study.name, row.purpose, number)
+            if key in experiment:
+                experiment.set_tags(experiment[key], {PARENT_TAG: above.run_id})
+            else:
+                lacking.append(trial_id)
+        for first in range(0, len(lacking), _CHUNK):
+            yield from mirroring.mirrored_trials(self._database, lacking[first : first + _CHUNK])
+
+    def _test(self, row: RoundRow) -> dict[str, Any] | None:
+        if row.purpose != Purpose.FINAL:
+            return None
+        return mirroring.opening_result(self._database, self._study.id, row.number)
+
+    def _count(self) -> None:
+        experiment, _ = self._ready()
+        copied = experiment.trials()
+        self._progress(copied, max(copied, self._finished))
+        self._tell()
+
+    def _tag_elites(self, row: RoundRow, elites: set[int]) -> None:
+        """Trials copied while the round was open did not know yet."""
+        experiment, _ = self._ready()
+        if row.purpose != Purpose.SEARCH:
+            return
+        for _, number in mirroring.finished_in_round(self._database, row.id):
+            run = experiment[content.trial_key(self._study.name, row.purpose, number)]
+            experiment.set_tags(run, {ELITE_TAG: str(number in elites).lower()})
+
+    def _settle(self, row: RoundRow) -> None:
+        self._settled.add(row.id)
+        for later in mirroring.rounds_after(self._database, self._study.id, self._settled_to):
+            if later.id not in self._settled:
+                return
+            self._settled_to = later.id
+
+    # --------------------------------------------------------------- the study's own run
+
+    def _copy_study(self) -> None:
+        """Ranges, scores, winner, note and files of the study's own run."""
+        experiment, root = self._ready()
+        study = self._study = load_study(self._database, self._study.name)
+        document = study_document(self._database, study)
+        ledger = ranges_document(self._database, study)
+        opened, closed = self._moments()
+        experiment.log(root, overview.range_measurements(ledger, opened))
+        experiment.log(root, overview.score_measurements(document, closed))
+        experiment.set_tags(root, overview.study_tags(document, ledger))
+        self._write_files(study, document, ledger)
+        done = study.state == "complete"
+        ended = None if study.completed is None else milliseconds(study.completed)
+        experiment.set_status(root, "FINISHED" if done else "RUNNING", ended)
+
+    def _moments(self) -> tuple[dict[int, int], dict[int, int]]:
+        """When search rounds opened and closed, ms since 1970, by number."""
+        rounds = mirroring.rounds_after(self._database, self._study.id, 0)
+        search = [row for row in rounds if row.purpose == Purpose.SEARCH]
+        opened = {row.number: milliseconds(row.opened) for row in search}
+        closed = {row.number: milliseconds(row.ended) for row in search if row.ended is not None}
+        # The ranges after the last round were decided when it closed.
+        following = {number + 1: when for number, when in closed.items()}
+        return following | opened, closed
+
+    def _write_files(
+        self, study: StoredStudy, document: dict[str, Any], ledger: list[dict[str, Any]]
+    ) -> None:
+        experiment, root = self._ready()
+        files = {
+            "study.toml": study.source,
+            "ledger.json": json.dumps(ledger, indent=2) + "\n",
+            "ledger.md": overview.ledger_markdown(document, ledger),
+        }
+        for name, text in files.items():
+            if self._files.get(name) != text:
+                experiment.write_file(root, name, text)
+                self._files[name] = text

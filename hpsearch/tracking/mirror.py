@@ -1,0 +1,256 @@
+"""The mirror: copies a study from SQL to MLflow, once or for as long as the study runs.
+
+`python -m hpsearch.tracking.mirror --database URL --study NAME --tracking URI` follows a study
+until its standard input ends, then copies what is left. It is never waited for while training
+runs, and nothing that happens to it or to MLflow touches the study.
+
+Exit codes: 0 everything is copied (or it was asked to stop), 2 a mistake in what was given,
+3 MLflow could not be reached in the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+
+from hpsearch.errors import DatabaseError, TrackingError, UserError
+from hpsearch.store.database import Database, open_database
+from hpsearch.store.mirroring import only_mirror
+from hpsearch.tracking.copying import MirrorReport, Progress, StudyCopy
+from hpsearch.tracking.destination import check_destination
+
+DONE, MISTAKE, UNREACHABLE = 0, 2, 3
+
+_POLL_SECONDS = 0.5
+# Pauses after failures double from the first to the second.
+_PAUSE_SECONDS = (0.5, 15.0)
+# Told to finish, the mirror gives MLflow this long to come back.
+_PATIENCE_SECONDS = 3.0
+# The mirror must never cost training: it takes what the workers leave.
+_NICENESS = 10
+
+
+def sync(
+    database_url: str,
+    study_name: str,
+    tracking_uri: str,
+    progress: Progress = lambda _copied, _finished: None,
+) -> MirrorReport:
+    """Bring MLflow up to date with a study, from nothing if need be.
+
+    Args:
+        database_url: Where the study lives.
+        study_name: The study.
+        tracking_uri: Where MLflow keeps the copy.
+        progress: Told (copied, finished) trials after every trial copied.
+
+    Returns:
+        What was done; doing it again adds nothing.
+
+    Raises:
+        TrackingError: If MLflow cannot be used, or another mirror is at work.
+        UserError: If the study cannot be read.
+    """
+    check_destination(database_url, tracking_uri)
+    database = open_database(database_url)
+    try:
+        copy = StudyCopy(database, study_name, tracking_uri, progress)
+        with only_mirror(database, copy.study_id) as alone:
+            if not alone:
+                raise TrackingError(
+                    f"{study_name}: a running `hpsearch start` or `sync` is copying it already"
+                )
+            return _copied_once(copy, tracking_uri)
+    finally:
+        database.close()
+
+
+def _copied_once(copy: StudyCopy, tracking_uri: str) -> MirrorReport:
+    try:
+        copy.look()
+        copy.step()
+        copy.suspend()
+        copy.say(None)
+    except UserError:
+        raise
+    except Exception as error:  # MLflow raises what its drivers and servers raise
+        raise TrackingError(f"--tracking {tracking_uri}: {one_line(error)}") from error
+    return copy.report()
+
+
+def follow(
+    database_url: str,
+    study_name: str,
+    tracking_uri: str,
+    finish: threading.Event,
+    stop: threading.Event,
+) -> int:
+    """Copy a study while it runs; see the module for exit codes.
+
+    Args:
+        database_url: Where the study lives.
+        study_name: The study.
+        tracking_uri: Where MLflow keeps the copy.
+        finish: Set it when nothing new will come: copies what is left and returns.
+        stop: Set it to return after the trial at hand.
+
+    Raises:
+        UserError: If the study cannot be read or the tracking URI cannot be meant.
+    """
+    check_destination(database_url, tracking_uri)
+    database = open_database(database_url)
+    try:
+        copy = StudyCopy(database, study_name, tracking_uri, lambda _copied, _finished: None)
+        return _Follower(database, copy, finish, stop).run()
+    finally:
+        database.close()
+
+
+class _Follower:
+    """Polls, copies, and waits out failures; holds the study's mirror lock meanwhile."""
+
+    def __init__(
+        self, database: Database, copy: StudyCopy, finish: threading.Event, stop: threading.Event
+    ) -> None:
+        self._database = database
+        self._copy = copy
+        self._finish = finish
+        self._stop = stop
+        self._alone = False
+        self._look_again = True
+        self._pause = _PAUSE_SECONDS[0]
+        self._reason = ""
+        self._failing_since: float | None = None
+
+    def run(self) -> int:
+        """Follow until told otherwise."""
+        with ExitStack() as lock:
+            while not self._stop.is_set():
+                last = self._finish.is_set()
+                succeeded = self._attempt(lock, last=last)
+                if succeeded and last:
+                    return DONE
+                if not succeeded and self._gives_up():
+                    sys.stderr.write(f"{self._farewell()}\n")
+                    return UNREACHABLE
+                self._rest(_POLL_SECONDS if succeeded else self._pause)
+            self._leave()
+        return DONE
+
+    def _attempt(self, lock: ExitStack, *, last: bool) -> bool:
+        try:
+            self._alone = self._alone or lock.enter_context(
+                only_mirror(self._database, self._copy.study_id)
+            )
+            if not self._alone:
+                raise TrackingError("another mirror is copying this study")
+            if self._look_again or last:
+                self._copy.look()
+                self._look_again = False
+            self._copy.step(self._stop.is_set)
+            if last and not self._stop.is_set():
+                self._copy.suspend()
+                self._copy.say(None)
+        except Exception as error:  # noqa: BLE001 - whatever MLflow raises costs no trial
+            self._failed(error)
+            return False
+        self._pause, self._failing_since = _PAUSE_SECONDS[0], None
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        """Write down why, and look at everything afresh next time."""
+        self._look_again = True
+        self._reason = one_line(error)
+        self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        try:
+            self._copy.say(self._reason)
+        except DatabaseError as unwritten:
+            self._reason = one_line(unwritten)
+
+    def _gives_up(self) -> bool:
+        """Nothing more will come, and MLflow has had its time."""
+        if not self._finish.is_set() or self._failing_since is None:
+            return False
+        return time.monotonic() - self._failing_since > _PATIENCE_SECONDS
+
+    def _farewell(self) -> str:
+        name, uri = self._copy.name, self._copy.tracking_uri
+        return (
+            f"MLflow at {uri} is not up to date: {self._reason}; "
+            f"`hpsearch sync {name}` catches up later"
+        )
+
+    def _leave(self) -> None:
+        try:
+            self._copy.suspend()
+            self._copy.say("stopped; `hpsearch sync` catches up")
+        except Exception as error:  # noqa: BLE001 - it was asked to go, whatever happens
+            sys.stderr.write(f"{one_line(error)}\n")
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, but not beyond a wish to finish or stop."""
+        finishing = self._finish.is_set()
+        until = time.monotonic() + (min(seconds, _POLL_SECONDS) if finishing else seconds)
+        while time.monotonic() < until and not self._stop.is_set():
+            if self._finish.is_set() and not finishing:
+                return
+            self._stop.wait(0.05)
+
+
+def one_line(error: BaseException) -> str:
+    """The first thing an error says, short enough for a terminal."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "Connection refused" in said or "Failed to establish a new connection" in said:
+        return "no server answers there; is it running?"
+    return said if len(said) <= 200 else f"{said[:197]}..."  # noqa: PLR2004
+
+
+# ------------------------------------------------------------------------- the process
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as a process of its own; standard input is the leash."""
+    parser = argparse.ArgumentParser(prog="hpsearch mirror", description=__doc__)
+    for name in ("--database", "--study", "--tracking"):
+        parser.add_argument(name, required=True)
+    given = parser.parse_args(arguments)
+    os.nice(_NICENESS)
+    finish, stop = threading.Event(), threading.Event()
+    _watch_input(finish)
+    signal.signal(signal.SIGTERM, _setter(stop))
+    try:
+        return follow(given.database, given.study, given.tracking, finish, stop)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return MISTAKE
+
+
+def _watch_input(finish: threading.Event) -> None:
+    """Set `finish` when whoever started this process closes the pipe, or dies."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        finish.set()
+
+    threading.Thread(target=watch, name="input", daemon=True).start()
+
+
+def _setter(event: threading.Event) -> Callable[[int, FrameType | None], None]:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        event.set()
+
+    return handle
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""What the study's own run says: ranges and scores over the rounds, the winner, a note."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hpsearch.tracking.content import Measurement, test_measurements, text
+
+JSON = dict[str, Any]
+
+# MLflow takes 8000 characters in a tag.
+_LONGEST_NOTE = 7900
+# The newest rounds are shown; the ledger among the artifacts has them all.
+_NOTE_ROUNDS = 12
+
+
+def range_measurements(ledger: Sequence[JSON], opened: Mapping[int, int]) -> Iterator[Measurement]:
+    """Ends of every range, with the number of its round as the step.
+
+    Args:
+        ledger: Rows of `ranges --json`; the rows after the last round are included.
+        opened: When each round opened, ms since 1970, by its number.
+    """
+    latest = max(opened.values(), default=0)
+    for row in ledger:
+        when = opened.get(row["round"], latest)
+        name = f"range/{row['dimension']}"
+        for key, value in _ends(row).items():
+            yield Measurement(f"{name}/{key}", value, when, row["round"])
+
+
+def _ends(row: JSON) -> dict[str, float]:
+    """What of a range can be drawn: its ends, or how many choices are left."""
+    if "choices" in row:
+        return {"choices": float(len(row["choices"]))}
+    ends = {"low": float(row["low"]), "high": float(row["high"])}
+    if row["scale"] == "log":
+        ends |= {f"log10_{key}": math.log10(value) for key, value in ends.items()}
+    return ends
+
+
+def score_measurements(study: JSON, closed: Mapping[int, int]) -> Iterator[Measurement]:
+    """Best score of each closed round, the winner's score, and the test figure.
+
+    Args:
+        study: The document of `show --json`.
+        closed: When each closed round closed, ms since 1970, by its number.
+    """
+    for round_ in study["rounds"]:
+        number, best = round_["round"], round_["best_score"]
+        if number in closed and best is not None:
+            yield Measurement(f"best_{study['metric']}", best, closed[number], number)
+    latest = max(closed.values(), default=0)
+    if study["winner"]:
+        yield Measurement("winner_score", study["winner"]["score"], latest, 0)
+    yield from test_measurements(study["test"], latest)
+
+
+def study_tags(study: JSON, ledger: Sequence[JSON]) -> dict[str, str]:
+    """State, winner and the note of the study's own run."""
+    tags = {"state": study["state"]}
+    if study["winner"]:
+        winner = study["winner"]
+        tags |= {f"winner/{name}": text(value) for name, value in winner["values"].items()}
+        tags["winner/seeds"] = text(winner["seeds"])
+    if study["test"]:
+        tags["test_openings"] = text(study["test"]["openings"])
+    return tags | {"mlflow.note.content": note(study, ledger)}
+
+
+# ------------------------------------------------------------------------ Markdown
+
+
+def note(study: JSON, ledger: Sequence[JSON]) -> str:
+    """A short summary for the run's page."""
+    parts = [f"## {study['study']}", *_result(study), "", *_ranges_table(ledger)]
+    parts += ["", "The reason for every range is in the artifact `ledger.md`."]
+    return "\n".join(parts)[:_LONGEST_NOTE]
+
+
+def ledger_markdown(study: JSON, ledger: Sequence[JSON]) -> str:
+    """The whole ledger as a table."""
+    lines = [f"# Ledger of {study['study']}", ""]
+    lines += ["| round | dimension | range | decision | elites | reason |", "|--|--|--|--|--|--|"]
+    for row in ledger:
+        cells = [row["round"], row["dimension"], _range(row), row["decision"], row["elites"]]
+        reason = row["reason"].replace("|", "\\|")
+        lines.append("| " + " | ".join(str(cell) for cell in (*cells, reason)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _result(study: JSON) -> list[str]:
+    lines = []
+    if study["winner"]:
+        winner = study["winner"]
+        values = ", ".join(f"{name} = {_short(v)}" for name, v in winner["values"].items())
+        lines.append(
+            f"**Winner**: {values}; {study['metric']} {winner['score']:.4f} "
+            f"over {winner['seeds']} fresh seeds"
+        )
+    else:
+        lines.append(f"{study['complete']} of {study['planned']} trials complete, no winner yet")
+    test = study["test"]
+    if test and test["score"] is not None:
+        low, high = test["interval"]
+        openings = test["openings"]
+        times = "once" if openings == 1 else f"{openings} times"
+        lines += ["", f"**Test**: {test['metric']} {test['score']:.4f} [{low:.4f}, {high:.4f}], "]
+        lines[-1] += f"the test split was opened {times}"
+    return lines
+
+
+def _ranges_table(ledger: Sequence[JSON]) -> list[str]:
+    names = list(dict.fromkeys(row["dimension"] for row in ledger))
+    cells = {(row["round"], row["dimension"]): _range(row) for row in ledger}
+    rounds = sorted({row["round"] for row in ledger})[-_NOTE_ROUNDS:]
+    lines = ["| round | " + " | ".join(names) + " |", "|--" * (len(names) + 1) + "|"]
+    for number in rounds:
+        ranges = [cells.get((number, name), "") for name in names]
+        lines.append(f"| {number} | " + " | ".join(ranges) + " |")
+    return lines
+
+
+def _range(row: JSON) -> str:
+    if "choices" in row:
+        return ", ".join(text(choice) for choice in row["choices"])
+    return f"{_short(row['low'])} to {_short(row['high'])}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else text(value)

@@ -1,0 +1,157 @@
+"""MLflow's own dashboard, started on this machine and opened at the study's page."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import IO
+
+from hpsearch.errors import TrackingError
+from hpsearch.store.database import Database
+from hpsearch.store.mirroring import read_mirror
+from hpsearch.store.studies import load_study
+from hpsearch.tracking.client import quiet_environment
+from hpsearch.tracking.destination import is_server
+
+_HOST = "127.0.0.1"
+# Importing MLflow's server takes 3 to 10 s here; a busy machine may need far longer.
+_START_SECONDS = 90.0
+_POLL_SECONDS = 0.1
+_STOP_SECONDS = 5.0
+
+
+@dataclass
+class Dashboard:
+    """A dashboard that answers.
+
+    Attributes:
+        url: Address of the page to open.
+        process: MLflow's server, None where it was running already.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes] | None = None
+
+    def wait(self) -> int:
+        """Block until the server ends; 0 at once where it is not ours."""
+        return 0 if self.process is None else self.process.wait()
+
+    def stop(self) -> None:
+        """End the server with all its processes."""
+        if self.process is None:
+            return
+        _signal(self.process, signal.SIGTERM)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            _signal(self.process, signal.SIGKILL)
+            self.process.wait()
+
+
+def start_ui(tracking_uri: str, experiment_id: str | None, port: int = 5000) -> Dashboard:
+    """Start MLflow's server on 127.0.0.1, or point at the one that is running.
+
+    Args:
+        tracking_uri: Where MLflow keeps its copy; of a server, only the address is given back.
+        experiment_id: The study's experiment; None for the list of all.
+        port: Port to listen on; 0 takes a free one.
+
+    Raises:
+        TrackingError: If the port is in use, or the server does not come up.
+    """
+    if is_server(tracking_uri):
+        return Dashboard(page(tracking_uri.rstrip("/"), experiment_id))
+    port = _free_port(port)
+    with tempfile.TemporaryFile() as said:
+        process = _start_server(tracking_uri, port, said)
+        dashboard = Dashboard(page(f"http://{_HOST}:{port}", experiment_id), process)
+        try:
+            _wait_until_it_answers(process, port, said)
+        except BaseException:
+            dashboard.stop()
+            raise
+    return dashboard
+
+
+def page(base: str, experiment_id: str | None) -> str:
+    """Address of a study's runs; MLflow 3's home would show its GenAI view, empty for us."""
+    if experiment_id is None:
+        return f"{base}/#/experiments"
+    return f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
+def find_experiment(database: Database, study_name: str, tracking_uri: str) -> str | None:
+    """The study's experiment, as its mirror noted it; None if it was never copied there.
+
+    Raises:
+        UnknownStudyError: If there is no such study.
+    """
+    row = read_mirror(database, load_study(database, study_name).id)
+    return row.experiment_id if row is not None and row.destination == tracking_uri else None
+
+
+def _free_port(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise TrackingError(
+                f"port {port} is in use; name another with --port {port + 1}, or end what "
+                "listens there"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _start_server(tracking_uri: str, port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+    command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
+    environment = os.environ | quiet_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # A session of its own, so that the server and its workers can be ended together.
+    return subprocess.Popen(  # noqa: S603 - MLflow's own command, no shell
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
+    until = time.monotonic() + _START_SECONDS
+    while not _answers(port):
+        if process.poll() is not None:
+            raise TrackingError(f"MLflow's server ended at once: {_last_line(said)}")
+        if time.monotonic() > until:
+            raise TrackingError(f"MLflow's server did not answer within {_START_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{_HOST}:{port}/health", timeout=2) as answer:
+            return int(answer.status) == 200  # noqa: PLR2004 - HTTP's OK
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _last_line(said: IO[bytes]) -> str:
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "without a word"
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return  # it has ended by itself

@@ -1,0 +1,298 @@
+"""Trials belong to one worker at a time, results count once, and no trial is lost."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select, update
+
+from hpsearch.errors import LeaseLostError
+from hpsearch.seeds import Purpose
+from hpsearch.store import claims, tables
+from hpsearch.store.claims import MOST_LOSSES, claim, commit, hand_back, renew
+from hpsearch.store.database import open_database
+from hpsearch.store.reading import lost_attempts, trials_document
+from hpsearch.store.studies import create_study
+from hpsearch.store.tables import AttemptOutcome, TrialState
+from hpsearch.store.workers import (
+    live_workers,
+    recover_dead_workers,
+    register_worker,
+    worker_stopped,
+)
+
+# A lease that has lapsed when it is taken: nobody has to wait for it.
+LAPSED = -1.0
+
+
+def numbers(taken):
+    return [trial.number for trial in taken.trials]
+
+
+def stored_trials(database):
+    """All rows of hpsearch_trial, by number."""
+    with database.reading() as connection:
+        rows = connection.execute(select(tables.trial)).mappings().all()
+    return {row["number"]: dict(row) for row in rows}
+
+
+def stored_attempts(database):
+    """(trial number, attempt, outcome), in order."""
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(tables.trial.c.number, tables.attempt.c.number, tables.attempt.c.outcome)
+            .join(tables.trial, tables.trial.c.id == tables.attempt.c.trial_id)
+            .order_by(tables.trial.c.number, tables.attempt.c.number)
+        )
+        return [tuple(row) for row in rows]
+
+
+def commit_all(database, taken, result):
+    return commit(database, taken, {trial.id: result for trial in taken.trials})
+
+
+# ---------------------------------------------------------------------- claims
+
+
+def test_a_round_is_claimed_once_and_no_more(database, study, worker_id, complete_with):
+    """Claims hand out every trial of the round once, in order, and then nothing."""
+    taken = []
+    while (got := claim(database, study.id, worker_id, 5)) is not None:
+        taken += numbers(got)
+        assert len(commit_all(database, got, complete_with(0.5))) == len(got.trials)
+    assert taken == list(range(12))
+
+
+def test_running_trials_are_nobody_elses(database, study, worker_id):
+    """A trial under a lease that has not lapsed is not given away."""
+    claim(database, study.id, worker_id, 12)
+    assert claim(database, study.id, worker_id, 12) is None
+
+
+def test_a_claim_carries_what_its_trials_were_planned_with(database, study, worker_id):
+    """A claim's values lie in the round's box and its seeds are those of the round's plan."""
+    taken = claim(database, study.id, worker_id, 3)
+    assert (taken.purpose, taken.round, taken.box) == (Purpose.SEARCH, 1, study.spec.space)
+    assert all(taken.box.contains(trial.values) for trial in taken.trials)
+    assert {trial.seed for trial in taken.trials} == {stored_trials(database)[0]["seed"]}
+
+
+def test_many_claimers_at_once_never_share_a_trial(database_url, make_spec, complete_with):
+    """Eight threads with connections of their own claim every trial exactly once."""
+    database = open_database(database_url)
+    spec = make_spec(search={"rounds": 1, "trials": 40})
+    study = create_study(database, spec, "", "0" * 64, 100, keep_sealed=False)
+    start = threading.Barrier(8)
+
+    def work(_):
+        own = open_database(database_url)
+        worker = register_worker(own, study.id, {})[0]
+        taken = []
+        start.wait(timeout=30)
+        while (got := claim(own, study.id, worker, 3)) is not None:
+            taken += numbers(got)
+            commit_all(own, got, complete_with(0.5))
+        own.close()
+        return taken
+
+    with ThreadPoolExecutor(8) as pool:
+        counted = Counter(number for taken in pool.map(work, range(8)) for number in taken)
+    assert counted == Counter(range(40))
+    assert {outcome for *_, outcome in stored_attempts(database)} == {AttemptOutcome.FINISHED}
+    database.close()
+
+
+CLAIMER = """
+import sys
+from hpsearch.store.claims import claim
+from hpsearch.store.database import open_database
+from hpsearch.store.workers import register_worker
+
+database = open_database(sys.argv[1])
+worker = register_worker(database, int(sys.argv[2]), {})[0]
+print("ready", flush=True)
+sys.stdin.readline()
+most = int(sys.argv[3])
+while (taken := claim(database, int(sys.argv[2]), worker, most)) is not None:
+    print(*(trial.number for trial in taken.trials), flush=True)
+    if most > 4:
+        sys.stdin.readline()
+"""
+
+
+def start_claimer(database_url, study, most):
+    """A process that is registered as a worker and claims when it is sent a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLAIMER, database_url, str(study.id), str(most)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_claiming_processes_never_share_a_trial(database, database_url, study):
+    """Three processes that claim at the same time take every trial exactly once."""
+    claimers = [start_claimer(database_url, study, 2) for _ in range(3)]
+    for process in claimers:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    taken = [int(n) for process in claimers for n in process.communicate()[0].split()]
+    assert sorted(taken) == list(range(12))
+    assert all(process.returncode == 0 for process in claimers)
+    assert {row["state"] for row in stored_trials(database).values()} == {"running"}
+
+
+def test_nobody_takes_more_than_a_fair_share(database, study, make_worker):
+    """With four workers a claim takes a quarter of what waits, however much was asked for."""
+    workers = [make_worker(study) for _ in range(4)]
+    sizes = [len(claim(database, study.id, worker, 100).trials) for worker in workers]
+    assert sizes == [3, 3, 2, 1]
+
+
+def test_workers_that_left_have_no_share(database, study, make_worker):
+    """A worker that stopped is not counted: the last one may take all that waits."""
+    first, second = make_worker(study), make_worker(study)
+    worker_stopped(database, first)
+    assert numbers(claim(database, study.id, second, 100)) == list(range(12))
+
+
+def test_a_worker_that_only_claims_keeps_its_share(database, study, make_worker):
+    """Claiming counts as a sign of life, so short trials do not make their workers forgotten."""
+    first, second = make_worker(study), make_worker(study)
+    with database.writing() as connection:
+        connection.execute(update(tables.worker).values(seen=0.0))
+    assert len(claim(database, study.id, first, 4).trials) == 4
+    assert len(claim(database, study.id, second, 100).trials) == 4
+
+
+# ---------------------------------------------------------------- lost leases
+
+
+def test_a_lapsed_lease_is_taken_over(database, study, worker_id):
+    """Trials whose lease has lapsed go to the next claimer, and the loss is written down."""
+    late = claim(database, study.id, worker_id, 2, LAPSED)
+    taken = claim(database, study.id, worker_id, 2)
+    assert numbers(taken) == numbers(late)
+    assert taken.token != late.token
+    assert lost_attempts(database, study) == 2
+    assert stored_attempts(database)[:2] == [(0, 1, "lost"), (0, 2, "running")]
+
+
+def test_a_late_result_changes_nothing(database, study, worker_id, complete_with):
+    """What a worker commits after its lease was given away is not counted, in no table."""
+    late = claim(database, study.id, worker_id, 2, LAPSED)
+    claim(database, study.id, worker_id, 2)
+    before = stored_trials(database), stored_attempts(database)
+    assert commit_all(database, late, complete_with(1.0)) == []
+    hand_back(database, late)
+    assert renew(database, late, worker_id) is False
+    assert (stored_trials(database), stored_attempts(database)) == before
+    loaded = database.storage.get_all_trials(database.storage.get_study_id_from_name(study.name))
+    assert [trial.value for trial in loaded[:2]] == [None, None]
+
+
+def test_a_committed_result_is_never_overwritten(database, study, worker_id, complete_with):
+    """The first result stands, whoever comes after it, the same worker included."""
+    late = claim(database, study.id, worker_id, 1, LAPSED)
+    taken = claim(database, study.id, worker_id, 1)
+    assert commit_all(database, taken, complete_with(0.25)) == [taken.trials[0].id]
+    assert commit_all(database, taken, complete_with(0.75)) == []
+    assert commit_all(database, late, complete_with(1.0)) == []
+    (document,) = [t for t in trials_document(database, study) if t["number"] == 0]
+    assert (document["score"], document["attempts"]) == (0.25, 2)
+    assert [epoch["epoch"] for epoch in document["epochs"]] == [1, 2]
+
+
+def test_a_lease_that_nobody_wanted_still_counts(database, study, worker_id, complete_with):
+    """A worker that comes back late, but before anybody else, keeps its work."""
+    late = claim(database, study.id, worker_id, 1, LAPSED)
+    assert renew(database, late, worker_id)
+    assert numbers(claim(database, study.id, worker_id, 1)) == [1]
+    assert len(commit_all(database, late, complete_with(0.5))) == 1
+
+
+def test_values_are_not_stored_for_a_lost_claim(database, make_study, make_worker):
+    """A sampler's suggestions for trials that were taken over are refused."""
+    study = make_study(search={"rounds": 1, "trials": 4, "sampler": "tpe"})
+    worker = make_worker(study)
+    late = claim(database, study.id, worker, 1, LAPSED)
+    claim(database, study.id, worker, 1)
+    values = {late.trials[0].id: study.spec.space.at([0.5] * 4)}
+    with pytest.raises(LeaseLostError):
+        claims.set_values(database, late, study.spec.space, values)
+    assert stored_trials(database)[0]["values"] is None
+
+
+def test_the_third_loss_fails_a_trial(database, study, worker_id):
+    """A trial that took three workers with it fails, says why, and is not tried again."""
+    for _ in range(MOST_LOSSES):
+        assert numbers(claim(database, study.id, worker_id, 1, LAPSED)) == [0]
+    assert numbers(claim(database, study.id, worker_id, 1)) == [1]
+    failed = stored_trials(database)[0]
+    assert (failed["state"], failed["attempts"], failed["losses"]) == ("failed", 3, 3)
+    assert "3 workers died" in failed["message"]
+    optuna_trial = database.storage.get_trial(failed["optuna_trial_id"])
+    assert (optuna_trial.state.name, optuna_trial.value) == ("FAIL", None)
+
+
+def test_a_trial_handed_back_is_as_if_never_taken(database, study, worker_id):
+    """Handing back restores the row but for its attempts, and is no loss."""
+    before = stored_trials(database)[0]
+    optuna_before = database.storage.get_trial(before["optuna_trial_id"])
+    hand_back(database, claim(database, study.id, worker_id, 1))
+    after = stored_trials(database)[0]
+    assert after == before | {"attempts": 1}
+    assert database.storage.get_trial(before["optuna_trial_id"]) == optuna_before
+    assert stored_attempts(database) == [(0, 1, AttemptOutcome.RETURNED)]
+    assert numbers(claim(database, study.id, worker_id, 1)) == [0]
+
+
+def test_a_result_keeps_how_it_ended(database, study, worker_id, complete_with, diverged):
+    """Complete, diverged and failed trials each keep state, score, curve and message."""
+    taken = claim(database, study.id, worker_id, 3)
+    failed = claims.TrialResult(TrialState.FAILED, (), "ValueError: no")
+    ends = [complete_with(0.5), diverged, failed]
+    commit(database, taken, {t.id: end for t, end in zip(taken.trials, ends, strict=True)})
+    first, second, third = trials_document(database, study)[:3]
+    assert (first["state"], first["score"], first["loss"]) == ("complete", 0.5, 0.5)
+    assert (second["state"], second["score"], third["state"]) == ("diverged", None, "failed")
+    assert second["epochs"][1]["metrics"]["training_loss"] is None
+    assert (third["epochs"], third["message"]) == ([], "ValueError: no")
+    assert all(trial["finished"] >= trial["started"] for trial in (first, second, third))
+
+
+# ------------------------------------------------------------- dead processes
+
+
+def test_trials_of_a_killed_process_are_free_at_once(database, database_url, study):
+    """Nobody waits for the lease of a worker of this machine that was killed."""
+    process = start_claimer(database_url, study, 6)
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    taken = [int(number) for number in process.stdout.readline().split()]
+    assert recover_dead_workers(database, study.id) == 0
+    assert live_workers(database, study.id) == 1
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    assert taken == list(range(6))
+    assert recover_dead_workers(database, study.id) == 6
+    assert live_workers(database, study.id) == 0
+    assert recover_dead_workers(database, study.id) == 0
+    assert {row["state"] for row in stored_trials(database).values()} == {"waiting"}
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_workers_of_other_machines_are_left_alone(database, study, worker_id):
+    """A worker whose process cannot be seen from here is judged by its lease alone."""
+    claim(database, study.id, worker_id, 2)
+    with database.writing() as connection:
+        connection.execute(update(tables.worker).values(process="elsewhere|boot|pid:[1]|1|1"))
+    assert recover_dead_workers(database, study.id) == 0
+    assert live_workers(database, study.id) == 1

@@ -1,0 +1,351 @@
+"""A round closes once, whole, whoever dies; and so does the opening of the test split."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, select, update
+
+import hpsearch.final
+from hpsearch.data.sealed import open_test_rows
+from hpsearch.errors import LeaseLostError, UserError
+from hpsearch.final import open_sealed_test
+from hpsearch.search.rounds import close_search_round
+from hpsearch.store import tables
+from hpsearch.store.bulk import BulkStorage
+from hpsearch.store.claims import claim, commit
+from hpsearch.store.database import Database, open_database
+from hpsearch.store.openings import begin_opening, finish_opening
+from hpsearch.store.reading import (
+    elite_numbers,
+    open_work,
+    ranges_document,
+    study_document,
+    trials_document,
+)
+from hpsearch.store.rounds import take_closing, write_closing
+from hpsearch.store.studies import load_study
+from hpsearch.worker import WorkerOptions, close_finished_round, run_worker
+
+
+def counts(database):
+    """How many rows each of our tables has."""
+    with database.reading() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table))
+            for table in (tables.round_, tables.ledger, tables.trial)
+        }
+
+
+@pytest.fixture
+def trained(database, study, worker_id, quick_objective):
+    """A study whose first round is trained and not closed."""
+    objective = quick_objective()
+    taken = claim(database, study.id, worker_id, 12)
+    commit(database, taken, {t.id: objective.result(t.values, t.seed) for t in taken.trials})
+    return study
+
+
+def decide(study, task):
+    return close_search_round(
+        study.spec, task.number, task.box, task.outcomes, task.history, study.validation_rows
+    )
+
+
+def forget_closing(database):
+    """The lease of the close has lapsed: its holder has died, or sleeps."""
+    with database.writing() as connection:
+        connection.execute(update(tables.round_).values(closing_until=0.0))
+
+
+# --------------------------------------------------------------------- closing
+
+
+def test_an_unfinished_round_cannot_be_closed(database, study, worker_id):
+    """Nobody closes a round with a trial waiting or running."""
+    assert take_closing(database, study.id) is None
+    claim(database, study.id, worker_id, 12)
+    assert take_closing(database, study.id) is None
+    assert counts(database)["hpsearch_round"] == 1
+
+
+def test_two_closers_close_once(database, database_url, trained):
+    """Of many workers that find a round finished at the same time exactly one closes it."""
+    start = threading.Barrier(4)
+
+    def close(_):
+        own = open_database(database_url)
+        start.wait(timeout=30)
+        closed = close_finished_round(own, trained)
+        own.close()
+        return closed
+
+    with ThreadPoolExecutor(4) as pool:
+        closed = list(pool.map(close, range(4)))
+    assert closed.count(True) == 1
+    assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 24}
+
+
+def test_a_close_under_way_is_not_taken_twice(database, trained):
+    """While the lease of a close stands nobody else gets it."""
+    assert take_closing(database, trained.id) is not None
+    assert take_closing(database, trained.id) is None
+
+
+def test_a_lapsed_close_is_taken_over(database, trained):
+    """The closer that came too late is told so, and what it decided is not written."""
+    late = take_closing(database, trained.id)
+    forget_closing(database)
+    assert close_finished_round(database, trained)
+    before = counts(database)
+    with pytest.raises(LeaseLostError):
+        write_closing(database, late, trained.spec.space, decide(trained, late))
+    assert counts(database) == before
+
+
+def test_a_crash_before_the_close_loses_nothing(database, trained, work):
+    """A round whose last worker died after its last commit is closed by the next one."""
+    take_closing(database, trained.id)
+    forget_closing(database)
+    after = work(trained)
+    assert after.state == "complete"
+    assert [r["state"] for r in study_document(database, after)["rounds"]] == ["closed", "closed"]
+
+
+class FailingStorage(BulkStorage):
+    """Fails after the last row of a round is written, before anything is committed."""
+
+    def insert_waiting(self, *arguments):
+        super().insert_waiting(*arguments)
+        raise ConnectionError("the power is gone")
+
+
+def test_a_close_is_written_whole_or_not_at_all(database, database_url, trained):
+    """When the transaction breaks off, no ledger row, round or trial of it is there."""
+    task = take_closing(database, trained.id)
+    before = counts(database)
+    failing = Database(FailingStorage(database_url, create=False))
+    with pytest.raises(ConnectionError):
+        write_closing(failing, task, trained.spec.space, decide(trained, task))
+    failing.close()
+    assert counts(database) == before
+    assert open_work(database, trained.id)["round"] == 1
+    write_closing(database, task, trained.spec.space, decide(trained, task))
+    assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 24}
+
+
+def test_the_next_round_lies_in_the_ledgers_box(database, trained):
+    """The ranges of round 2 are those of its ledger, and all its trials lie inside."""
+    close_finished_round(database, trained)
+    box = decide_box(database, trained)
+    second = [t for t in trials_document(database, trained) if t["round"] == 2]
+    ledger = [row for row in ranges_document(database, trained) if row["round"] == 2]
+    assert [t["number"] for t in second] == list(range(12, 24))
+    assert all(box.contains(trial["values"]) for trial in second)
+    ranges = study_document(database, trained)["rounds"][1]["ranges"]
+    for row in ledger:
+        assert ranges[row["dimension"]].items() <= row.items()
+
+
+def decide_box(database, study):
+    from hpsearch.space import Box
+
+    return Box.from_document(study_document(database, study)["rounds"][1]["ranges"])
+
+
+def test_elites_are_those_of_the_ledger(database, trained):
+    """The number of elites in the ledger is the number of trials marked as such."""
+    close_finished_round(database, trained)
+    rows = [row for row in ranges_document(database, trained) if row["round"] == 2]
+    assert {row["elites"] for row in rows} == {len(elite_numbers(database, trained, 1))}
+
+
+def test_a_study_in_which_all_diverges_ends_without_winner(
+    database, study, work, diverging_objective
+):
+    """With no score at all the search still ends: all rounds closed, no confirmation, no winner."""
+    after = work(study, diverging_objective())
+    document = study_document(database, after)
+    assert (after.state, after.winner, document["confirmation"]) == ("complete", None, None)
+    assert (document["diverged"], document["complete"]) == (24, 0)
+    assert all(row["decision"] in {"declared", "kept"} for row in ranges_document(database, after))
+
+
+def test_learning_rates_beyond_reason_diverge_to_the_end(database, database_url, make_real_study):
+    """Real training that diverges in every trial ends the study, and is no error."""
+    study = make_real_study(
+        space={"learning_rate": {"low": 1e20, "high": 1e30, "scale": "log"}},
+        search={"rounds": 2, "trials": 4},
+    )
+    committed = run_worker(WorkerOptions(database_url, study.name), threading.Event())
+    document = study_document(database, load_study(database, study.name))
+    assert (committed, document["diverged"], document["state"]) == (8, 8, "complete")
+    with pytest.raises(UserError, match="no trial has a score"):
+        open_sealed_test(database_url, study.name, None)
+
+
+# -------------------------------------------------------------------- openings
+
+
+@pytest.fixture
+def tested(database, make_real_study, work):
+    """A complete study with a winner, whose data are really there."""
+    return work(make_real_study())
+
+
+def test_an_opening_stands_before_the_rows_are_read(database, database_url, tested, monkeypatch):
+    """A process that dies at the test rows leaves its opening; the next call finishes that one."""
+    seen = []
+
+    def die(*_):
+        with database.reading() as connection:
+            seen.append(connection.scalar(select(func.count()).select_from(tables.opening)))
+        raise ConnectionAbortedError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hpsearch.final, "open_test_rows", die)
+        with pytest.raises(ConnectionAbortedError):
+            open_sealed_test(database_url, tested.name, None)
+    assert seen == [1]
+    assert study_document(database, tested)["test"] is None
+    open_sealed_test(database_url, tested.name, None)
+    test = study_document(database, tested)["test"]
+    assert test["openings"] == 1
+    assert test["interval"][0] <= test["score"] <= test["interval"][1]
+    final = [t for t in trials_document(database, tested) if t["purpose"] == "final"]
+    assert [(t["state"], t["attempts"], t["score"]) for t in final] == [
+        ("complete", 2, test["score"])
+    ]
+
+
+def test_a_second_opening_counts(database, database_url, tested):
+    """Opening the split again gives the same figure and is reported as a second opening."""
+    open_sealed_test(database_url, tested.name, None)
+    first = study_document(database, tested)["test"]
+    open_sealed_test(database_url, tested.name, None)
+    second = study_document(database, tested)["test"]
+    assert (first["openings"], second["openings"]) == (1, 2)
+    assert first["score"] == second["score"]
+
+
+def test_an_opening_taken_up_by_another_is_finished_once(
+    database, finished_study, make_worker, complete_with
+):
+    """Two processes that open at once share one opening; the one that lost it writes nothing."""
+    worker = make_worker(finished_study)
+    first = begin_opening(database, finished_study, worker)
+    second = begin_opening(database, finished_study, worker)
+    assert (first.id, first.number) == (second.id, second.number)
+    figure = {"metric": "test_accuracy", "score": 0.75, "interval": [0.5, 0.9]}
+    with pytest.raises(LeaseLostError):
+        finish_opening(database, first, figure | {"score": 0.9}, complete_with(0.9))
+    finish_opening(database, second, figure, complete_with(0.75))
+    test = study_document(database, finished_study)["test"]
+    assert (test["score"], test["openings"]) == (0.75, 1)
+
+
+def test_the_figure_and_the_final_trial_are_written_together(
+    database, database_url, finished_study, make_worker, complete_with
+):
+    """When writing the figure breaks off, the opening can still be finished afterwards."""
+
+    class Breaking(BulkStorage):
+        def finish(self, *arguments):
+            super().finish(*arguments)
+            raise ConnectionError("the power is gone")
+
+    worker = make_worker(finished_study)
+    opening = begin_opening(database, finished_study, worker)
+    figure = {"metric": "test_accuracy", "score": 0.75, "interval": [0.5, 0.9]}
+    breaking = Database(Breaking(database_url, create=False))
+    with pytest.raises(ConnectionError):
+        finish_opening(breaking, opening, figure, complete_with(0.75))
+    breaking.close()
+    again = begin_opening(database, finished_study, worker)
+    finish_opening(database, again, figure, complete_with(0.75))
+    assert study_document(database, finished_study)["test"]["openings"] == 1
+
+
+def test_openings_begun_at_once_are_one(database_url, database, finished_study, make_worker):
+    """Two processes that begin at the very same moment record a single opening."""
+    worker, start = make_worker(finished_study), threading.Barrier(2)
+
+    def begin(_):
+        own = open_database(database_url)
+        start.wait(timeout=30)
+        number = begin_opening(own, finished_study, worker).number
+        own.close()
+        return number
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(begin, range(2))) == [1, 1]
+    with database.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(tables.opening)) == 1
+
+
+def test_test_rows_are_read_by_one_function():
+    """The final step reads the sealed rows through `open_test_rows` and nothing else."""
+    assert hpsearch.final.open_test_rows is open_test_rows
+
+
+# -------------------------------------------------------------- JSON documents
+
+STUDY_FIELDS = {
+    "study", "state", "metric", "direction", "planned", "complete", "diverged", "discarded",
+    "failed", "rounds", "winner", "test", "seconds",
+}  # fmt: skip
+MORE_STUDY_FIELDS = {"running", "workers", "confirmation"}
+TRIAL_FIELDS = {
+    "number", "purpose", "round", "state", "values", "score", "worker", "attempts", "epochs",
+    "started", "finished",
+}  # fmt: skip
+MORE_TRIAL_FIELDS = {"loss", "seed", "message"}
+RANGE_FIELDS = {
+    "round", "dimension", "previous", "elites", "rule", "decision", "edge", "reason",
+}  # fmt: skip
+
+
+def test_the_study_document_has_its_documented_fields(database, finished_study):
+    """`show --json` has the documented fields, and its counts add up."""
+    document = study_document(database, finished_study)
+    assert set(document) == STUDY_FIELDS | MORE_STUDY_FIELDS
+    assert (document["study"], document["state"]) == ("small", "complete")
+    assert (document["metric"], document["direction"]) == ("validation_accuracy", "maximize")
+    ended = ("complete", "diverged", "discarded", "failed")
+    assert document["planned"] == sum(document[state] for state in ended) == 24
+    assert {"values", "score", "seeds", "ties"} <= set(document["winner"])
+    assert (document["test"], document["winner"]["seeds"]) == (None, 2)
+    for number, round_ in enumerate(document["rounds"], start=1):
+        assert {"round", "planned", "complete", "best_score", "ranges"} <= set(round_)
+        assert (round_["round"], round_["planned"], round_["complete"]) == (number, 12, 12)
+        assert set(round_["ranges"]) == {"learning_rate", "l2", "batch_size", "activation"}
+    assert document["rounds"][0]["ranges"]["learning_rate"] == {
+        "low": 1e-3,
+        "high": 1.0,
+        "scale": "log",
+    }
+    assert document["rounds"][0]["ranges"]["activation"] == {"choices": ["relu", "tanh"]}
+
+
+def test_the_trials_document_has_its_documented_fields(database, finished_study):
+    """`trials --json` has the documented fields, ordered by purpose and number."""
+    document = trials_document(database, finished_study)
+    assert all(set(trial) == TRIAL_FIELDS | MORE_TRIAL_FIELDS for trial in document)
+    order = [(trial["purpose"], trial["number"]) for trial in document]
+    assert order == sorted(order)
+    assert len(document) == 24 + 4
+    names = {"training_loss", "training_accuracy", "validation_loss", "validation_accuracy"}
+    assert all(set(e["metrics"]) == names for trial in document for e in trial["epochs"])
+
+
+def test_the_ranges_document_has_its_documented_fields(database, finished_study):
+    """`ranges --json` has a row per round and dimension, the box after the last round included."""
+    document = ranges_document(database, finished_study)
+    assert [row["round"] for row in document] == [1] * 4 + [2] * 4 + [3] * 4
+    for row in document:
+        kind = {"choices"} if row["dimension"] == "activation" else {"low", "high"}
+        assert RANGE_FIELDS | kind <= set(row) <= RANGE_FIELDS | kind | {"scale", "integer"}
+        assert row["decision"] in {"declared", "narrowed", "kept", "widened", "undone"}
+        assert row["edge"] in {None, "lower", "upper", "both"}
+        assert row["reason"].startswith(row["decision"])
+        assert (row["previous"] is None) == (row["round"] == 1)
