@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from hpsearch.data.prepared import prepare
-from hpsearch.errors import HpsearchError, StudyChangedError
+from hpsearch.errors import HpsearchError, StudyChangedError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
@@ -34,7 +34,7 @@ from hpsearch.study import StudySpec
 from hpsearch.worker import WorkerOptions
 
 # How often the database is asked how far the search is.
-_WATCH_SECONDS = 0.1
+_WATCH_SECONDS = 0.2
 # A worker asked to stop hands its trials back within this time, or is ended.
 _STOP_SECONDS = 5.0
 # So many deaths in a row without one finished trial mean that no trial ever will.
@@ -224,7 +224,8 @@ class _Crew:
         """Replace workers that died.
 
         Raises:
-            HpsearchError: With the last worker's words, if a replacement would die too.
+            UserError: With the worker's own words, if a replacement would end the same way.
+            HpsearchError: If workers die one after the other without finishing a trial.
         """
         if finished > self._finished:
             self._finished, self._deaths = finished, 0
@@ -234,7 +235,7 @@ class _Crew:
         self._deaths += len(ends)
         last = ends[-1]
         if last.mistake:
-            raise HpsearchError(last.message)
+            raise UserError(last.message)
         if self._deaths > _MOST_DEATHS:
             raise HpsearchError(f"{self._deaths} workers died in a row; the last: {last.message}")
         recover_dead_workers(self._database, self._study.id)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -100,17 +100,18 @@ class _PlainMirror:
 
 def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
     seconds = estimate.seconds(progress)
-    left = "-" if seconds is None else f"about {duration(seconds)}"
-    facts = Table.grid(padding=(0, 3))
-    facts.add_row(
+    facts = [
         f"running {_running(progress)}",
         f"left {progress.planned - progress.finished}",
-        f"best so far [bold]{score(progress.best_score)}[/]",
-        f"time left {left}",
+        f"best so far {score(progress.best_score)}",
+        "time left unknown" if seconds is None else f"about {duration(seconds)} left",
         count(progress.workers, "worker"),
-    )
-    bar = ProgressBar(total=max(progress.planned, 1), completed=progress.finished, width=60)
-    return Group(f"[bold]{_headline(progress)}[/]", bar, facts)
+    ]
+    screen = Table.grid()
+    screen.add_row(f"[bold]{_headline(progress)}[/]")
+    screen.add_row(ProgressBar(total=max(progress.planned, 1), completed=progress.finished))
+    screen.add_row("  ·  ".join(facts))
+    return screen
 
 
 def _headline(progress: Progress) -> str:

@@ -85,9 +85,30 @@ def _counts(document: JSON) -> list[str]:
 
 
 def _findings(ledger: Sequence[JSON]) -> list[str]:
-    """The newest reason of every dimension."""
-    newest = {row["dimension"]: row for row in ledger if row["decision"] != "declared"}
-    return [f"{name}: {row['reason']}." for name, row in newest.items()]
+    """The newest reason of every dimension, and an edge that was crowded before."""
+    lines = []
+    for rows in _by_dimension(ledger):
+        newest, name = rows[-1], rows[-1]["dimension"]
+        lines.append(f"{name}: {newest['reason']}.")
+        earlier = [row for row in rows[:-1] if _crowded(row)]
+        if earlier and not _crowded(newest):
+            lines.append(
+                f"{name}, after round {earlier[-1]['round'] - 1}: {earlier[-1]['reason']}."
+            )
+    return lines
+
+
+def _by_dimension(ledger: Sequence[JSON]) -> list[list[JSON]]:
+    groups: dict[str, list[JSON]] = {}
+    for row in ledger:
+        if row["decision"] != "declared":
+            groups.setdefault(row["dimension"], []).append(row)
+    return list(groups.values())
+
+
+def _crowded(row: JSON) -> bool:
+    """Whether the row says that the optimum may lie beyond an edge."""
+    return "crowd" in row["reason"]
 
 
 def _winner(document: JSON) -> list[str]:
@@ -139,15 +160,12 @@ def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[st
 
 def _wider(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
     """How to look beyond an edge that the best trials crowd."""
-    crowded = [
-        f"the {_end(row)} of {row['dimension']} beyond {_edge_value(study, row)}"
-        for row in ledger
-        if row["round"] > study.spec.search.rounds and "crowd" in row["reason"]
-    ]
-    if not crowded:
+    crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(row)]
+    moves = [f"the {_end(r)} of {r['dimension']} beyond {_edge_value(study, r)}" for r in crowded]
+    if not moves:
         return []
     copy = f"`hpsearch new {study.name}-wider --from {study.name}`"
-    return [f"{copy}, then move {' and '.join(crowded)} there."]
+    return [f"{copy}, then move {' and '.join(dict.fromkeys(moves))} there."]
 
 
 def _end(row: JSON) -> str:

@@ -2,9 +2,9 @@
 
 The rule (docs/narrowing.md): the *elites* of a round are its best fifth, widened to every trial
 that cannot be told from the best given the noise of the validation score. A dimension's next
-range is the hull of its elites plus a margin of 1.5 mean gaps on each side. It is only taken
-when so narrow a hull would be a rare accident: a dimension that does not matter spreads its
-elites evenly, and even spreads are not evidence.
+range is the hull of its elites plus a margin of 1.5 mean gaps on each side; an end beyond which
+nothing worse was tried stays. It is only taken when so narrow a hull would be a rare accident: a
+dimension that does not matter spreads its elites evenly, and even spreads are not evidence.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def narrow(
         One row per dimension, in the box's order.
     """
     best = elites(outcomes, validation_rows)
-    return [_decide(d, declared_box[d.name], best) for d in box.dimensions]
+    return [_decide(d, declared_box[d.name], best, outcomes) for d in box.dimensions]
 
 
 def box_of(rows: Sequence[LedgerRow]) -> Box:
@@ -105,35 +105,57 @@ def standard_error(accuracy: float, rows: int) -> float:
     return math.sqrt(smoothed * (1 - smoothed) / rows)
 
 
-def _decide(dimension: Dimension, limits: Range, best: list[Outcome]) -> LedgerRow:
+def _decide(
+    dimension: Dimension, limits: Range, best: list[Outcome], tried: Sequence[Outcome]
+) -> LedgerRow:
     if len(best) < 2:  # noqa: PLR2004 - a hull needs two points
         return _kept(dimension, len(best), None, f"kept: {_count(best)} cannot show a direction")
     if isinstance(dimension.range, Choices):
         return _decide_choices(dimension, dimension.range, best)
-    return _decide_interval(dimension, dimension.range, limits, best)
+    return _decide_interval(dimension, dimension.range, limits, best, tried)
 
 
 # ------------------------------------------------------------------ intervals
 
 
 def _decide_interval(
-    dimension: Dimension, interval: Interval, limits: Range, best: list[Outcome]
+    dimension: Dimension,
+    interval: Interval,
+    limits: Range,
+    best: list[Outcome],
+    tried: Sequence[Outcome],
 ) -> LedgerRow:
-    values = [float(o.values[dimension.name]) for o in best]  # type: ignore[arg-type]
-    low, high = interval.position(min(values)), interval.position(max(values))
-    margin = MARGIN_GAPS * (high - low) / (len(best) - 1)
-    edge = _edge(interval, limits, low - margin, high + margin)
+    values = _values(dimension.name, best)
+    low, high = _ends(interval, values, _values(dimension.name, tried))
+    edge = _edge(interval, limits, low, high)
     spread = _share(interval, min(values), max(values))
     if chance_of_hull(spread, len(best)) >= CHANCE:
         reason = f"kept: {_count(best)} spread over {spread:.0%} of the range, "
         reason += "no evidence that it matters" + _reaching(edge, limits)
         return _kept(dimension, len(best), edge, reason)
-    narrower = _narrower(interval, low - margin, high + margin)
+    narrower = _narrower(interval, low, high)
     if narrower == interval:
         reason = f"kept: {_count(best)} leave nothing to cut" + _crowding(edge, limits)
         return _kept(dimension, len(best), edge, reason)
     reason = f"narrowed: {_count(best)} lie in {spread:.0%} of the range" + _crowding(edge, limits)
     return LedgerRow(dimension.name, narrower, interval, len(best), RULE, "narrowed", edge, reason)
+
+
+def _values(name: str, outcomes: Sequence[Outcome]) -> list[float]:
+    return [float(o.values[name]) for o in outcomes]  # type: ignore[arg-type]
+
+
+def _ends(interval: Interval, best: list[float], tried: list[float]) -> tuple[float, float]:
+    """Positions of the hull of the elites with its margin.
+
+    An end beyond which nothing worse was tried stays where it is: a gap between the outermost
+    elite and the end of the range says nothing against the values in it.
+    """
+    low, high = interval.position(min(best)), interval.position(max(best))
+    margin = MARGIN_GAPS * (high - low) / (len(best) - 1)
+    start = low - margin if min(tried) < min(best) else 0.0
+    end = high + margin if max(tried) > max(best) else 1.0
+    return start, end
 
 
 def _share(interval: Interval, low: float, high: float) -> float:
@@ -167,7 +189,7 @@ def chance_of_hull(spread: float, count: int) -> float:
 
 
 def _edge(interval: Interval, limits: Range, low: float, high: float) -> Edge | None:
-    """The declared edges that hull and margin reach."""
+    """The declared edges that the elites reach."""
     lower = low <= 0 and isinstance(limits, Interval) and interval.low <= limits.low
     upper = high >= 1 and isinstance(limits, Interval) and interval.high >= limits.high
     if lower and upper:

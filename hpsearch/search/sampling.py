@@ -142,12 +142,25 @@ def _cmaes(known: Sequence[optuna.trial.FrozenTrial], seed: int) -> optuna.sampl
     """
     import optuna
 
-    scored = [trial for trial in known if trial.state == optuna.trial.TrialState.COMPLETE]
+    scored = [_numbers_of(t) for t in known if t.state == optuna.trial.TrialState.COMPLETE]
     return optuna.samplers.CmaEsSampler(
         seed=seed,
         source_trials=scored if len(scored) >= _WARM_START_TRIALS else None,
         warn_independent_sampling=False,
     )
+
+
+def _numbers_of(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
+    """The trial without its choices, which CMA-ES leaves to chance and refuses to look at."""
+    import optuna
+
+    numeric = {
+        name: distribution
+        for name, distribution in trial.distributions.items()
+        if not isinstance(distribution, optuna.distributions.CategoricalDistribution)
+    }
+    params = {name: trial.params[name] for name in numeric}
+    return optuna.trial.create_trial(value=trial.value, params=params, distributions=numeric)
 
 
 def _frozen(

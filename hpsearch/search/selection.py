@@ -91,4 +91,7 @@ def wilson_interval(successes: int, rows: int, z: float = 1.959963984540054) -> 
     centre = share + z * z / (2 * rows)
     half = z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
     scale = 1 + z * z / rows
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # At none and at all the ends are exactly 0 and 1, which rounding would miss by a hair.
+    low = 0.0 if successes == 0 else (centre - half) / scale
+    high = 1.0 if successes == rows else (centre + half) / scale
+    return low, high

@@ -133,7 +133,7 @@ def test_new_writes_a_file_that_check_accepts(hpsearch: Command):
     assert "already there" in again.stderr
 
 
-def test_help_answers_at_once(hpsearch: Command):
+def test_help_answers_at_once():
     """`--help` imports nothing heavy: no numpy, optuna, sqlalchemy, pydantic or mlflow."""
     code = (
         "import sys; sys.argv = ['hpsearch', '--help']\n"

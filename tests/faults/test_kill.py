@@ -39,7 +39,7 @@ def _json(text: str) -> Any:
 
 
 def test_killed_workers_and_start_lose_nothing(hpsearch: Command, started: Starter):
-    """kill -9 of a worker, then of everything: the same command ends with the same table."""
+    """Kill -9 of a worker, then of everything: the same command ends with the same table."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)
     search = started("start", file, *LOCAL)
     until(lambda: finished(hpsearch) >= 5, "the first trials")

@@ -1,0 +1,104 @@
+"""Every launcher starts, counts, stops and reports workers the same way."""
+
+import threading
+import time
+
+import pytest
+
+from hpsearch.data.prepared import prepare
+from hpsearch.errors import HpsearchError, UserError
+from hpsearch.launch.inline import InlineLauncher
+from hpsearch.launch.local import LocalLauncher, run_in_process
+from hpsearch.store.database import open_database
+from hpsearch.store.studies import create_study, load_study
+from hpsearch.study_file import parse_study
+from hpsearch.worker import WorkerOptions
+
+STUDY = """
+name = "tiny"
+[data]
+source = "moons"
+samples = 60
+[model]
+hidden = [2]
+[training]
+epochs = 1
+[space]
+learning_rate = { low = 1e-3, high = 1e-1, scale = "log" }
+[search]
+rounds = 1
+trials = 6
+[confirmation]
+finalists = 1
+seeds = 1
+"""
+
+LAUNCHERS = [InlineLauncher, LocalLauncher]
+
+
+@pytest.fixture
+def options(tmp_path):
+    """A stored study that nobody has worked on."""
+    url = f"sqlite:///{tmp_path}/tiny.db"
+    database = open_database(url, create=True)
+    spec = parse_study(STUDY, "tiny.toml")
+    prepared = prepare(spec, None)
+    create_study(database, spec, STUDY, prepared.fingerprint, len(prepared.validation()))
+    database.close()
+    return WorkerOptions(database=url, study="tiny")
+
+
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_workers_finish_the_study_and_leave(kind, options):
+    """Two workers complete a study, end by themselves, and are reported as finished."""
+    launcher = kind(options)
+    launcher.start(2)
+    assert launcher.wait(60)
+    assert launcher.alive() == 0
+    ends = launcher.ended()
+    assert [end.finished for end in ends] == [True, True]
+    assert launcher.ended() == []
+    database = open_database(options.database)
+    assert load_study(database, "tiny").state == "complete"
+    database.close()
+
+
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_a_mistake_is_reported_in_its_own_words(kind, options):
+    """A worker that cannot work says why, and that another could not either."""
+    launcher = kind(WorkerOptions(database=options.database, study="other"))
+    launcher.start(1)
+    assert launcher.wait(60)
+    (end,) = launcher.ended()
+    assert end.mistake
+    assert end.message == "other: no such study; there is tiny"
+
+
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_stop_is_obeyed(kind, options):
+    """Workers that were asked to stop leave within seconds."""
+    launcher = kind(options)
+    launcher.start(1)
+    launcher.stop()
+    assert launcher.wait(20)
+
+
+def test_run_in_process_hands_errors_back():
+    """A function in a process of its own: mistakes keep their words, deaths name the cause."""
+    run_in_process(time.sleep, 0)
+    with pytest.raises(UserError, match="it was me"):
+        run_in_process(_mistake)
+    with pytest.raises(HpsearchError, match="killed by signal 9"):
+        run_in_process(_die)
+
+
+def _mistake():
+    raise UserError("it was me")
+
+
+def _die():
+    import os
+    import signal
+
+    assert threading.current_thread() is threading.main_thread()
+    os.kill(os.getpid(), signal.SIGKILL)

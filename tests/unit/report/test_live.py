@@ -1,0 +1,63 @@
+"""Progress as it is told while a search runs."""
+
+import io
+
+from rich.console import Console
+
+from hpsearch.catalog import shipped_studies
+from hpsearch.report.live import mirroring, watching
+from hpsearch.report.progress import Progress
+from hpsearch.study_file import load_study
+
+SPEC = load_study(shipped_studies()["digits"])
+
+
+def progress(finished: int, seconds: float, **changes) -> Progress:
+    """A search of 300 trials so far, with 25 repeats to come."""
+    known = {
+        "phase": "search",
+        "round": 1,
+        "counts": {"search": {"complete": finished, "running": 8}},
+        "best_score": 0.5,
+        "workers": 2,
+        "finished": finished,
+        "planned": 300,
+        "seconds": seconds,
+    }
+    return Progress(**(known | changes))
+
+
+def test_plain_output_has_a_line_per_round_with_the_time_left():
+    """Without a terminal: one line when a stage begins, the time left from this run's speed."""
+    console = Console(file=io.StringIO(), width=100)
+    with watching(console, SPEC) as watch:
+        watch(progress(100, 0.0))
+        watch(progress(150, 10.0))
+        watch(progress(200, 20.0, round=2))
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "round 1: 100 of 300 trials done, best 0.5000"
+    # 100 trials in 20 s since the first look; 100 trials and 25 repeats are left.
+    assert lines[1] == "round 2: 200 of 300 trials done, best 0.5000, about 25 s left"
+    assert len(lines) == 2
+
+
+def test_the_live_screen_shows_what_matters():
+    """On a terminal: round, done, running, left, best, time left and workers on one screen."""
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with watching(console, SPEC) as watch:
+        watch(progress(0, 0.0))
+        watch(progress(200, 20.0, round=2))
+    text = console.file.getvalue()
+    for words in ("round 2: 200 of 300", "running 8", "left 100", "0.5000", "2 workers", "left"):
+        assert words in text
+
+
+def test_the_mirror_is_mentioned_only_when_it_is_behind():
+    """Waiting for MLflow says how much it has; a mirror that is done says nothing."""
+    console = Console(file=io.StringIO(), width=100)
+    with mirroring(console) as watch:
+        watch(326, 326)
+    assert not console.file.getvalue()
+    with mirroring(console) as watch:
+        watch(100, 326)
+    assert "100 of 326 trials" in console.file.getvalue()
