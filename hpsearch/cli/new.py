@@ -38,23 +38,11 @@ def new(
 
 
 def _template(origin: str | None, database: str) -> str:
-    """Text to start from; a stored study is looked for where no file and no shipped study is."""
-    from hpsearch.cli.start import find_study_file
-    from hpsearch.errors import DatabaseError
-    from hpsearch.store.database import open_database
-    from hpsearch.store.studies import load_study
+    """Text to start from: a file, a stored study, a shipped one, or the commented template."""
+    from hpsearch.cli.start import find_study_file, stored_study
     from hpsearch.study_file import read_study
 
-    path = Path(__file__).with_name("new_study.toml")
-    if origin is not None:
-        path = find_study_file(origin)
-    if path.exists() or origin is None:
-        return read_study(path)
-    try:
-        store = open_database(database)
-    except DatabaseError:
-        return read_study(path)  # says that there is no such file
-    try:
-        return load_study(store, origin).source
-    finally:
-        store.close()
+    if origin is None:
+        return read_study(Path(__file__).with_name("new_study.toml"))
+    stored = None if Path(origin).exists() else stored_study(database, origin)
+    return stored.source if stored else read_study(find_study_file(origin))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hpsearch.service import Search
     from hpsearch.store.studies import StoredStudy
+    from hpsearch.study import StudySpec
 
 
 class Launcher(StrEnum):
@@ -29,7 +30,7 @@ class Launcher(StrEnum):
 
 def start(  # noqa: PLR0917 - every argument but the first is an option
     study: Annotated[
-        str, typer.Argument(metavar="[STUDY.toml]", help="Study file, or a shipped study's name.")
+        str, typer.Argument(metavar="[STUDY.toml]", help="Study file, or the name of a study.")
     ] = "digits",
     database: options.Database = DEFAULT_DATABASE,
     tracking: options.Tracking = DEFAULT_TRACKING,
@@ -52,14 +53,12 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     """Run a study to its end, or go on with it where it was left."""
     from hpsearch.report.console import console_for
     from hpsearch.service import Search, StartOptions
-    from hpsearch.study_file import overridden, parse_study, read_study
+    from hpsearch.study_file import overridden
     from hpsearch.tracking.destination import check_destination
 
     if tracking != "none":
         check_destination(database, tracking)
-    path = find_study_file(study)
-    source = read_study(path)
-    spec = parse_study(source, str(path))
+    spec, source = _study(study, database)
     spec = overridden(spec, rounds=rounds, trials=trials, seed=seed, name=name)
     run_options = StartOptions(
         database=database,
@@ -77,12 +76,55 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         search.close()
 
 
-def find_study_file(study: str) -> Path:
-    """The file meant by a path or by the name of a shipped study."""
-    from hpsearch.catalog import shipped_studies
+def _study(study: str, database: str) -> tuple[StudySpec, str]:
+    """The study meant by a path, a stored study's name or a shipped one's, with its file's text."""
+    from hpsearch.study_file import parse_study, read_study
 
-    path = Path(study)
-    return path if path.exists() else shipped_studies().get(study, path)
+    stored = None if Path(study).exists() else stored_study(database, study)
+    if stored is not None:
+        return stored.spec, stored.source
+    path = find_study_file(study)
+    source = read_study(path)
+    return parse_study(source, str(path)), source
+
+
+def stored_study(database: str, name: str) -> StoredStudy | None:
+    """The stored study of this name; None also where there is no database yet."""
+    from hpsearch.errors import DatabaseError
+    from hpsearch.store.database import open_database
+    from hpsearch.store.studies import find_study
+
+    try:
+        store = open_database(database)
+    except DatabaseError:
+        return None  # `start` makes it, or says what is wrong with it
+    try:
+        return find_study(store, name)
+    finally:
+        store.close()
+
+
+def find_study_file(study: str) -> Path:
+    """The file meant by a path or by the name of a shipped study.
+
+    Raises:
+        StudyFileError: If it is neither.
+    """
+    from hpsearch.catalog import shipped_studies
+    from hpsearch.errors import StudyFileError
+
+    path, shipped = Path(study), shipped_studies()
+    if path.exists():
+        return path
+    if study not in shipped:
+        known = ", ".join(shipped)
+        raise StudyFileError(
+            [
+                f"{study}: no such study file, nor a study of that name; `hpsearch new NAME` writes a "
+                f"file, and these ship: {known}"
+            ]
+        )
+    return shipped[study]
 
 
 def _run(search: Search, console: Console, *, as_json: bool) -> None:
