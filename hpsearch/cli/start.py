@@ -118,12 +118,11 @@ def find_study_file(study: str) -> Path:
         return path
     if study not in shipped:
         known = ", ".join(shipped)
-        raise StudyFileError(
-            [
-                f"{study}: no such study file, nor a study of that name; `hpsearch new NAME` writes a "
-                f"file, and these ship: {known}"
-            ]
+        message = (
+            f"{study}: no such study file, nor a study of that name; `hpsearch new NAME` writes "
+            f"a file, and these ship: {known}"
         )
+        raise StudyFileError([message])
     return shipped[study]
 
 
