@@ -8,6 +8,7 @@ HpsearchError
 │   ├── UnknownStudyError    no study of that name in the database
 │   ├── DataError            the data cannot be had, or are not what they should be
 │   ├── DatabaseError        the database cannot be opened, written or understood
+│   │   └── NoStudiesError     it holds no hpsearch studies, and was not to be given any
 │   └── TrackingError        the tracking server or its port cannot be used
 ├── LeaseLostError         a worker came back too late; its result is not counted
 └── TrainingStoppedError   training was asked to stop before its last epoch
@@ -47,6 +48,10 @@ class DataError(UserError):
 
 class DatabaseError(UserError):
     """The database cannot be opened, written, or is of another version."""
+
+
+class NoStudiesError(DatabaseError):
+    """The database holds no hpsearch studies yet; waiting may help."""
 
 
 class TrackingError(UserError):

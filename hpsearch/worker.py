@@ -12,7 +12,13 @@ from typing import Self
 import numpy as np
 
 from hpsearch.data.prepared import Prepared, prepare
-from hpsearch.errors import DatabaseError, DataError, LeaseLostError, TrainingStoppedError
+from hpsearch.errors import (
+    DatabaseError,
+    DataError,
+    LeaseLostError,
+    NoStudiesError,
+    TrainingStoppedError,
+)
 from hpsearch.objective import Objective, PopulationObjective
 from hpsearch.search.rounds import Closing, close_confirmation, close_search_round
 from hpsearch.search.sampling import suggest
@@ -22,11 +28,13 @@ from hpsearch.store import claims
 from hpsearch.store.claims import LEASE_SECONDS, Claim
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.rounds import ClosingTask, take_closing, write_closing
-from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.store.studies import StoredStudy, find_study, load_study
 from hpsearch.store.workers import register_worker, worker_stopped
 
 # How long a worker without work sleeps before it looks again; doubled up to the second value.
 _IDLE_SECONDS = (0.02, 0.25)
+# How often a worker that came before its study looks for it.
+_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,29 @@ def run_worker(
         )
         with threadpool_limits(1):
             return Worker(database, study, objective, options.lease_seconds).run(stop, orphaned)
+    finally:
+        database.close()
+
+
+def wait_for_study(options: WorkerOptions, stop: threading.Event) -> bool:
+    """Wait until somebody has started the study; False if `stop` was set before.
+
+    Raises:
+        UserError: If the database cannot be used.
+    """
+    while not _is_there(options):
+        if stop.wait(_WAIT_SECONDS):
+            return False
+    return True
+
+
+def _is_there(options: WorkerOptions) -> bool:
+    try:
+        database = open_database(options.database)
+    except NoStudiesError:
+        return False
+    try:
+        return find_study(database, options.study) is not None
     finally:
         database.close()
 

@@ -90,13 +90,13 @@ def _study(study: str, database: str) -> tuple[StudySpec, str]:
 
 def stored_study(database: str, name: str) -> StoredStudy | None:
     """The stored study of this name; None also where there is no database yet."""
-    from hpsearch.errors import DatabaseError
+    from hpsearch.errors import NoStudiesError
     from hpsearch.store.database import open_database
     from hpsearch.store.studies import find_study
 
     try:
         store = open_database(database)
-    except DatabaseError:
+    except NoStudiesError:
         return None  # `start` makes it, or says what is wrong with it
     try:
         return find_study(store, name)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import Annotated
+
+import typer
 
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE
@@ -14,16 +17,22 @@ def worker(
     database: options.Database = DEFAULT_DATABASE,
     data_dir: options.DataDir = None,
     population: options.Population = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the study has been started.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Work on a stored study until it is complete; Ctrl-C hands unfinished trials back."""
     from hpsearch.report.console import console_for
-    from hpsearch.worker import WorkerOptions, run_worker
+    from hpsearch.worker import WorkerOptions, run_worker, wait_for_study
 
     console = console_for(as_json=False, quiet=quiet)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    given = WorkerOptions(database, name, data_dir, population)
+    if wait and not wait_for_study(given, stop):
+        return
     console.print(f"{name}: working; Ctrl-C leaves, unfinished trials are handed back")
-    committed = run_worker(WorkerOptions(database, name, data_dir, population), stop)
+    committed = run_worker(given, stop)
     console.print(f"{name}: {committed} trials done")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Insert, create_engine, inspect, selec
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from hpsearch.errors import DatabaseError
+from hpsearch.errors import DatabaseError, NoStudiesError
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.engine import DURABLE, now, one_at_a_time, parse_url, reading_options
 from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
@@ -109,9 +109,10 @@ def _open_storage(url: str, *, create: bool) -> BulkStorage:
         return _storage(url, create=create)
     except (DBAPIError, StorageInternalError) as error:
         said = f"{error} {error.__cause__}"
-        if not any(phrase in said for phrase in ("already exists", "duplicate key")):
+        if not any(phrase in said for phrase in ("already exists", "duplicate key", "UNIQUE")):
             raise
-        return _storage(url, create=create)  # another process made the tables meanwhile
+        # Another process that started at the same time wrote Optuna's version a moment earlier.
+        return _storage(url, create=create)
 
 
 def _storage(url: str, *, create: bool) -> BulkStorage:
@@ -131,11 +132,13 @@ def _storage(url: str, *, create: bool) -> BulkStorage:
 def _check_file(address: URL, *, create: bool) -> None:
     if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
         return
+    if str(address.database).startswith("file:"):  # SQLite's own URIs, with options of their own
+        return
     path = Path(address.database or "")
     if path.is_dir():
         raise DatabaseError(f"{path}: is a folder; give a file, sqlite:///{path}/hpsearch.db")
     if not path.exists() and not create:
-        raise DatabaseError(
+        raise NoStudiesError(
             f"{path}: no database here; `hpsearch start` makes one, --database names another"
         )
     if not path.parent.is_dir():
@@ -144,7 +147,7 @@ def _check_file(address: URL, *, create: bool) -> None:
 
 def _check_tables(address: URL, *, create: bool) -> None:
     """Look before touching: another tool's database is left as it was found."""
-    if address.get_backend_name() == "sqlite" and not Path(address.database or "").exists():
+    if address.get_backend_name() == "sqlite" and not _exists(address):
         return
     engine = create_engine(address)
     try:
@@ -164,13 +167,18 @@ def _check_tables(address: URL, *, create: bool) -> None:
             "needs a database of its own, such as sqlite:///hpsearch.db"
         )
     if version is None and not create:
-        raise DatabaseError(f"{address}: holds no hpsearch studies; `hpsearch start` makes one")
+        raise NoStudiesError(f"{address}: holds no hpsearch studies; `hpsearch start` makes one")
     if version is not None and version not in _known_versions():
         raise DatabaseError(
             f"{address}: written by another version of hpsearch (schema {version}, "
             f"this one knows {SCHEMA_VERSION}); use that version or another "
             "--database"
         )
+
+
+def _exists(address: URL) -> bool:
+    name = str(address.database)
+    return name.startswith("file:") or Path(name).exists()
 
 
 def _version(connection: Connection) -> str | None:

@@ -105,3 +105,14 @@ def test_a_worker_may_join_and_leave_at_any_time(hpsearch: Command, started: Sta
     assert sum(t["purpose"] == "search" for t in trials) == 120
     assert len({t["worker"] for t in trials if t["purpose"] == "search"}) == 2
     assert all(t["attempts"] == 1 for t in trials)
+
+
+def test_a_waiting_worker_begins_when_its_study_does(hpsearch: Command, started: Starter):
+    """`worker --wait` comes before database and study, and helps as soon as they are there."""
+    early = started("worker", "slow", "--wait")
+    search = started("start", hpsearch.write("slow.toml", SLOW_STUDY), *LOCAL)
+    for process in (search, early):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, out + err
+    workers = {t["worker"] for t in hpsearch.json("trials", "slow") if t["purpose"] == "search"}
+    assert f"-{early.pid}" in " ".join(workers)
