@@ -45,7 +45,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     client = MlflowClient(tracking_uri=tracking_uri)
     client.search_experiments(max_results=1)  # tables are made by the first question
     path = sqlite_file(tracking_uri)
-    if path is not None:
+    if path is not None and path.exists():
         _write_ahead(path)
     return client
 

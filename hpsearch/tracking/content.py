@@ -171,13 +171,13 @@ def _curve(trial: MirroredTrial, start: int, end: int) -> Iterator[Measurement]:
 def _scores(trial: MirroredTrial, end: int, test: dict[str, Any] | None) -> Iterator[Measurement]:
     last = max((epoch for epoch, _ in trial.epochs), default=0)
     if trial.purpose == Purpose.FINAL:
-        yield from test_measurements(test, end, 0)
+        yield from figure_measurements(test, end, 0)
     elif trial.score is not None:
         yield Measurement("score", trial.score, end, last)
 
 
-def test_measurements(
-    test: dict[str, Any] | None, when: int, step: int | None = None
+def figure_measurements(
+    test: dict[str, Any] | None, when: int, step: int | None
 ) -> Iterator[Measurement]:
     """The test figure and the ends of its interval.
 

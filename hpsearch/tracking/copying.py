@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from hpsearch.seeds import Purpose
 from hpsearch.store import mirroring
 from hpsearch.store.database import Database
 from hpsearch.store.mirroring import RoundRow
-from hpsearch.store.reading import elite_numbers, ranges_document, study_document
-from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.store.reading import elite_numbers
+from hpsearch.store.studies import load_study
 from hpsearch.store.workers import live_workers
-from hpsearch.tracking import content, overview
+from hpsearch.tracking import content, study_run
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.content import ELITE_TAG, PARENT_TAG, milliseconds
+from hpsearch.tracking.destination import file_identity
 from hpsearch.tracking.experiment import Experiment, KnownRun
 
 # Trials read at once: few enough to hold, enough to spare queries.
@@ -69,10 +69,10 @@ class StudyCopy:
         self._began = time.monotonic()
         self._experiment: Experiment | None = None
         self._root: KnownRun | None = None
+        self._file: tuple[int, int] | None = None
         self._settled_to = 0  # every round up to this row is copied for good
         self._settled: set[int] = set()
         self._signature: object = None
-        self._files: dict[str, str] = {}
         self._row_written = 0.0
         self._finished = 0  # finished trials at the last look
         self._added = 0
@@ -108,6 +108,7 @@ class StudyCopy:
         """Copy what is new; a trial is copied whole before `stopped` is asked again."""
         if self._experiment is None or self._root is None:
             self.look()
+        experiment, root = self._ready()
         signature = mirroring.study_signature(self._database, self._study.id)
         for row in mirroring.rounds_after(self._database, self._study.id, self._settled_to):
             if row.id not in self._settled:
@@ -115,7 +116,7 @@ class StudyCopy:
             if stopped():
                 return
         if signature != self._signature:
-            self._copy_study()
+            self._study = study_run.update(self._database, self._study, experiment, root)
             self._signature = signature
         self._tell()
 
@@ -126,6 +127,10 @@ class StudyCopy:
         for run in self._experiment.unfinished():
             self._experiment.set_tags(run, {"state": "interrupted"} if run is self._root else {})
             self._experiment.set_status(run, "KILLED")
+
+    def file_replaced(self) -> bool:
+        """Whether MLflow's open connections point at a file that is no longer there."""
+        return self._file is not None and self._file != file_identity(self._tracking_uri)
 
     def report(self) -> MirrorReport:
         """What has been done so far."""
@@ -156,7 +161,9 @@ class StudyCopy:
     # -------------------------------------------------------------------------- parts
 
     def _opened(self) -> Experiment:
+        self._file = file_identity(self._tracking_uri)
         client = connect(self._tracking_uri)
+        self._file = file_identity(self._tracking_uri) or self._file
         origin = content.origin(self._study)
         return Experiment.open(client, self._study.name, self._tracking_uri, origin)
 
@@ -251,44 +258,3 @@ class StudyCopy:
             if later.id not in self._settled:
                 return
             self._settled_to = later.id
-
-    # --------------------------------------------------------------- the study's own run
-
-    def _copy_study(self) -> None:
-        """Ranges, scores, winner, note and files of the study's own run."""
-        experiment, root = self._ready()
-        study = self._study = load_study(self._database, self._study.name)
-        document = study_document(self._database, study)
-        ledger = ranges_document(self._database, study)
-        opened, closed = self._moments()
-        experiment.log(root, overview.range_measurements(ledger, opened))
-        experiment.log(root, overview.score_measurements(document, closed))
-        experiment.set_tags(root, overview.study_tags(document, ledger))
-        self._write_files(study, document, ledger)
-        done = study.state == "complete"
-        ended = None if study.completed is None else milliseconds(study.completed)
-        experiment.set_status(root, "FINISHED" if done else "RUNNING", ended)
-
-    def _moments(self) -> tuple[dict[int, int], dict[int, int]]:
-        """When search rounds opened and closed, ms since 1970, by number."""
-        rounds = mirroring.rounds_after(self._database, self._study.id, 0)
-        search = [row for row in rounds if row.purpose == Purpose.SEARCH]
-        opened = {row.number: milliseconds(row.opened) for row in search}
-        closed = {row.number: milliseconds(row.ended) for row in search if row.ended is not None}
-        # The ranges after the last round were decided when it closed.
-        following = {number + 1: when for number, when in closed.items()}
-        return following | opened, closed
-
-    def _write_files(
-        self, study: StoredStudy, document: dict[str, Any], ledger: list[dict[str, Any]]
-    ) -> None:
-        experiment, root = self._ready()
-        files = {
-            "study.toml": study.source,
-            "ledger.json": json.dumps(ledger, indent=2) + "\n",
-            "ledger.md": overview.ledger_markdown(document, ledger),
-        }
-        for name, text in files.items():
-            if self._files.get(name) != text:
-                experiment.write_file(root, name, text)
-                self._files[name] = text

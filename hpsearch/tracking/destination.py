@@ -62,6 +62,15 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     return Path(name).expanduser().resolve()
 
 
+def file_identity(tracking_uri: str) -> tuple[int, int] | None:
+    """Tells an SQLite file from another under the same name; None where there is none."""
+    path = sqlite_file(tracking_uri)
+    if path is None or not path.exists():
+        return None
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 def _backend(address: str) -> str:
     """The kind of address, without the driver: `postgresql+psycopg` is `postgresql`."""
     return urlsplit(address).scheme.split("+")[0]

@@ -31,6 +31,7 @@ class KnownRun:
 
     Attributes:
         logged: (metric, step) of what its history holds; read when first needed.
+        files: Artifacts written by this process, by name.
     """
 
     run_id: str
@@ -39,7 +40,8 @@ class KnownRun:
     tags: dict[str, str]
     params: set[str]
     metrics: set[str]
-    logged: set[tuple[str, int]] | None = field(default=None)
+    logged: set[tuple[str, int]] | None = None
+    files: dict[str, str] = field(default_factory=dict)
 
 
 class Experiment:
@@ -181,8 +183,10 @@ class Experiment:
         run.status = status
 
     def write_file(self, run: KnownRun, name: str, content: str) -> None:
-        """Store a text file among the run's artifacts."""
-        self._client.log_text(run.run_id, content, name)
+        """Store a text file among the run's artifacts, unless it is there as it is."""
+        if run.files.get(name) != content:
+            self._client.log_text(run.run_id, content, name)
+            run.files[name] = content
 
     def _create(self, content: RunContent, parent: KnownRun | None) -> KnownRun:
         tags = {KEY_TAG: content.key, KIND_TAG: content.kind, ORIGIN_TAG: self._origin}

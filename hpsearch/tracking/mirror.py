@@ -27,6 +27,8 @@ from hpsearch.tracking.copying import MirrorReport, Progress, StudyCopy
 from hpsearch.tracking.destination import check_destination
 
 DONE, MISTAKE, UNREACHABLE = 0, 2, 3
+# Not an exit code: MLflow's file was deleted or replaced, so the process begins anew.
+_REPLACED = -1
 
 _POLL_SECONDS = 0.5
 # Pauses after failures double from the first to the second.
@@ -101,6 +103,9 @@ def follow(
         finish: Set it when nothing new will come: copies what is left and returns.
         stop: Set it to return after the trial at hand.
 
+    Returns:
+        An exit code, or -1 when MLflow's file was replaced and a new process must go on.
+
     Raises:
         UserError: If the study cannot be read or the tracking URI cannot be meant.
     """
@@ -134,6 +139,8 @@ class _Follower:
         with ExitStack() as lock:
             while not self._stop.is_set():
                 last = self._finish.is_set()
+                if self._copy.file_replaced():
+                    return _REPLACED
                 succeeded = self._attempt(lock, last=last)
                 if succeeded and last:
                     return DONE
@@ -146,11 +153,7 @@ class _Follower:
 
     def _attempt(self, lock: ExitStack, *, last: bool) -> bool:
         try:
-            self._alone = self._alone or lock.enter_context(
-                only_mirror(self._database, self._copy.study_id)
-            )
-            if not self._alone:
-                raise TrackingError("another mirror is copying this study")
+            self._take_lock(lock)
             if self._look_again or last:
                 self._copy.look()
                 self._look_again = False
@@ -163,6 +166,12 @@ class _Follower:
             return False
         self._pause, self._failing_since = _PAUSE_SECONDS[0], None
         return True
+
+    def _take_lock(self, lock: ExitStack) -> None:
+        if not self._alone:
+            self._alone = lock.enter_context(only_mirror(self._database, self._copy.study_id))
+        if not self._alone:
+            raise TrackingError("another mirror is copying this study")
 
     def _failed(self, error: Exception) -> None:
         """Write down why, and look at everything afresh next time."""
@@ -208,7 +217,7 @@ class _Follower:
 
 def one_line(error: BaseException) -> str:
     """The first thing an error says, short enough for a terminal."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()).split(" [SQL:")[0] or type(error).__name__
     if "Connection refused" in said or "Failed to establish a new connection" in said:
         return "no server answers there; is it running?"
     return said if len(said) <= 200 else f"{said[:197]}..."  # noqa: PLR2004
@@ -223,15 +232,20 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("--database", "--study", "--tracking"):
         parser.add_argument(name, required=True)
     given = parser.parse_args(arguments)
-    os.nice(_NICENESS)
+    os.nice(max(0, _NICENESS - os.nice(0)))
     finish, stop = threading.Event(), threading.Event()
     _watch_input(finish)
     signal.signal(signal.SIGTERM, _setter(stop))
     try:
-        return follow(given.database, given.study, given.tracking, finish, stop)
+        code = follow(given.database, given.study, given.tracking, finish, stop)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return MISTAKE
+    if code == _REPLACED:
+        # MLflow keeps connections for the life of its process; standard input stays open.
+        command = [sys.executable, "-m", "hpsearch.tracking.mirror"]
+        os.execv(sys.executable, [*command, *(arguments or sys.argv[1:])])  # noqa: S606 - ourselves
+    return code
 
 
 def _watch_input(finish: threading.Event) -> None:

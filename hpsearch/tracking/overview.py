@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hpsearch.tracking.content import Measurement, test_measurements, text
+from hpsearch.tracking.content import Measurement, figure_measurements, text
 
 JSON = dict[str, Any]
 
@@ -55,7 +55,7 @@ def score_measurements(study: JSON, closed: Mapping[int, int]) -> Iterator[Measu
     latest = max(closed.values(), default=0)
     if study["winner"]:
         yield Measurement("winner_score", study["winner"]["score"], latest, 0)
-    yield from test_measurements(study["test"], latest)
+    yield from figure_measurements(study["test"], latest, None)
 
 
 def study_tags(study: JSON, ledger: Sequence[JSON]) -> dict[str, str]:
@@ -75,7 +75,12 @@ def study_tags(study: JSON, ledger: Sequence[JSON]) -> dict[str, str]:
 
 def note(study: JSON, ledger: Sequence[JSON]) -> str:
     """A short summary for the run's page."""
-    parts = [f"## {study['study']}", *_result(study), "", *_ranges_table(ledger)]
+    parts = [
+        f"## {study['study']}",
+        *_result(study),
+        "",
+        *_ranges_table(ledger, len(study["rounds"])),
+    ]
     parts += ["", "The reason for every range is in the artifact `ledger.md`."]
     return "\n".join(parts)[:_LONGEST_NOTE]
 
@@ -112,14 +117,15 @@ def _result(study: JSON) -> list[str]:
     return lines
 
 
-def _ranges_table(ledger: Sequence[JSON]) -> list[str]:
+def _ranges_table(ledger: Sequence[JSON], opened: int) -> list[str]:
     names = list(dict.fromkeys(row["dimension"] for row in ledger))
     cells = {(row["round"], row["dimension"]): _range(row) for row in ledger}
     rounds = sorted({row["round"] for row in ledger})[-_NOTE_ROUNDS:]
     lines = ["| round | " + " | ".join(names) + " |", "|--" * (len(names) + 1) + "|"]
     for number in rounds:
         ranges = [cells.get((number, name), "") for name in names]
-        lines.append(f"| {number} | " + " | ".join(ranges) + " |")
+        label = number if number <= opened else "next"
+        lines.append(f"| {label} | " + " | ".join(ranges) + " |")
     return lines
 
 

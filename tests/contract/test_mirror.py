@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +97,7 @@ def database(tmp_path_factory):
 def server(tmp_path_factory):
     """A real MLflow server with a database and artifacts of its own."""
     folder = tmp_path_factory.mktemp("server")
-    before = os.getcwd()
+    before = Path.cwd()
     os.chdir(folder)  # a server keeps uploaded artifacts in the folder it was started in
     try:
         dashboard = start_ui(f"sqlite:///{folder}/server.db", None, 0)
@@ -103,10 +107,21 @@ def server(tmp_path_factory):
     dashboard.stop()
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """An SQLite file with MLflow's tables and nothing in them; MLflow needs 2 s to make one."""
+    file = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    connect(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return file
+
+
 @pytest.fixture(params=["sqlite", "http"])
-def tracking(request, tmp_path):
+def tracking(request, tables, tmp_path):
     """An empty tracking store, of either kind."""
     if request.param == "sqlite":
+        shutil.copy(tables, tmp_path / "mlflow.db")
         yield f"sqlite:///{tmp_path}/mlflow.db"
         return
     uri = request.getfixturevalue("server")
@@ -180,6 +195,12 @@ def _until(condition, seconds=30):
     while not condition():
         assert time.monotonic() < until, "the condition did not come in time"
         threading.Event().wait(0.02)
+
+
+def _row(database, uri):
+    """The mirror's row, once it is about this destination."""
+    row = read_mirror(database, 1)
+    return row if row is not None and row.destination == uri else None
 
 
 # ------------------------------------------------------------------- what is copied
@@ -292,7 +313,7 @@ class DyingClient:
 
 
 def test_dying_after_any_write_leaves_nothing_twice(database, tracking, monkeypatch):
-    """Killed after its 1st, then 2nd, then 3rd ... write, the mirror ends up with every run once."""
+    """Killed after its 1st, then 2nd, then 3rd ... write, a mirror still makes every run once."""
     deaths = 0
     for writes in range(1, 100):
         monkeypatch.setattr(copying, "connect", lambda uri, n=writes: DyingClient(connect(uri), n))
@@ -326,9 +347,9 @@ def test_killed_process_is_taken_up(database, tracking):
     _check_whole(database, tracking)
 
 
-def test_deleted_tracking_file_is_rebuilt(database, tmp_path):
-    """After mlflow.db is deleted, the same runs come back."""
-    uri = f"sqlite:///{tmp_path}/first.db"
+def test_deleted_tracking_file_is_rebuilt(database, tables, tmp_path):
+    """Where no mlflow.db is, a mirror of a finished study makes one with the same runs."""
+    uri = f"sqlite:///{shutil.copy(tables, tmp_path / 'first.db')}"
     sync(database.url, "small", uri)
     before = _content(_runs(uri))
     again = f"sqlite:///{tmp_path}/second.db"
@@ -379,7 +400,7 @@ def test_follows_a_study_while_it_runs(tracking, tmp_path):
     url = f"sqlite:///{tmp_path}/hpsearch.db"
     database = _begun(url)
     process = _mirror(database, tracking, stdin=subprocess.PIPE)
-    _until(lambda: (row := read_mirror(database, 1)) is not None and row.run_id is not None)
+    _until(lambda: (row := _row(database, tracking)) and row.run_id)
     _train(url)
     open_sealed_test(url, "small", None)
     _, said = process.communicate(timeout=60)
@@ -398,7 +419,7 @@ def test_terminated_mirror_leaves_nothing_running(tmp_path):
     """SIGTERM ends the mirror within five seconds, and the unfinished study does not look busy."""
     database, uri = _begun(f"sqlite:///{tmp_path}/hpsearch.db"), f"sqlite:///{tmp_path}/mlflow.db"
     process = _mirror(database, uri, stdin=subprocess.PIPE)
-    _until(lambda: (row := read_mirror(database, 1)) is not None and row.run_id is not None)
+    _until(lambda: (row := _row(database, uri)) and row.run_id)
     process.terminate()
     assert process.wait(5) == 0
     _until(lambda: {run.info.status for run in _runs(uri)} == {"KILLED"}, 1)
@@ -422,19 +443,57 @@ def test_unreachable_server_is_one_line_and_exit_code_3(database):
     assert _documents(database)[0] == before
 
 
-def test_a_server_that_comes_late_gets_everything(database, tmp_path):
-    """A mirror waits out an outage while the search runs, and then copies all of it."""
-    folder = tmp_path / "missing"
-    folder.mkdir()
-    uri = f"sqlite:///{folder}/mlflow.db"
-    (folder / "mlflow.db").write_text("this is no database yet, only the length of one" * 50)
-    process = _mirror(database, uri, stdin=subprocess.PIPE)
-    _until(lambda: (row := read_mirror(database, 1)).destination == uri and row.message)
-    (folder / "mlflow.db").unlink()
+class Gate:
+    """A port that leads to the real server, but only while it is open."""
+
+    def __init__(self, server):
+        host, port = server.removeprefix("http://").split(":")
+        self._behind = (host, int(port))
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.uri = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def open(self):
+        self._socket.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            inside, _ = self._socket.accept()
+            outside = socket.create_connection(self._behind)
+            for pair in ((inside, outside), (outside, inside)):
+                threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source, target):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def test_a_server_that_comes_late_gets_everything(database, server):
+    """A mirror waits out an outage, says why meanwhile, and then copies all of it."""
+    gate = Gate(server)
+    process = _mirror(database, gate.uri, stdin=subprocess.PIPE)
+    _until(lambda: (row := _row(database, gate.uri)) and row.message)
+    gate.open()
     _until(lambda: read_mirror(database, 1).message is None)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
-    _check_whole(database, uri)
+    runs = _check_whole(database, server)
+    connect(server).rename_experiment(runs[0].info.experiment_id, "small, after an outage")
+
+
+def test_tracking_file_deleted_under_a_running_mirror(database, tmp_path):
+    """A mirror whose file is deleted while it runs writes a new one, not into the old."""
+    file = tmp_path / "mlflow.db"
+    process = _mirror(database, f"sqlite:///{file}", stdin=subprocess.PIPE)
+    _until(lambda: _row(database, f"sqlite:///{file}"))
+    for path in tmp_path.glob("mlflow.db*"):
+        path.unlink()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+    _check_whole(database, f"sqlite:///{file}")
 
 
 def test_two_mirrors_do_not_work_at_once(database, tmp_path):

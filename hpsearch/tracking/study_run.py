@@ -1,0 +1,54 @@
+"""The study's own run: ranges, scores, winner, note and files, brought up to date."""
+
+from __future__ import annotations
+
+import json
+
+from hpsearch.seeds import Purpose
+from hpsearch.store.database import Database
+from hpsearch.store.mirroring import rounds_after
+from hpsearch.store.reading import ranges_document, study_document
+from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.tracking import overview
+from hpsearch.tracking.content import milliseconds
+from hpsearch.tracking.experiment import Experiment, KnownRun
+
+
+def update(
+    database: Database, study: StoredStudy, experiment: Experiment, run: KnownRun
+) -> StoredStudy:
+    """Tell the study's run what its study has come to.
+
+    Args:
+        database: The study's database.
+        study: The study as it was read before.
+        experiment: Its experiment in MLflow.
+        run: Its own run there.
+
+    Returns:
+        The study as it is now.
+    """
+    study = load_study(database, study.name)
+    document, ledger = study_document(database, study), ranges_document(database, study)
+    opened, closed = _moments(database, study)
+    experiment.log(run, overview.range_measurements(ledger, opened))
+    experiment.log(run, overview.score_measurements(document, closed))
+    experiment.set_tags(run, overview.study_tags(document, ledger))
+    experiment.write_file(run, "study.toml", study.source)
+    experiment.write_file(run, "ledger.json", json.dumps(ledger, indent=2) + "\n")
+    experiment.write_file(run, "ledger.md", overview.ledger_markdown(document, ledger))
+    if study.completed is None:
+        experiment.set_status(run, "RUNNING")
+    else:
+        experiment.set_status(run, "FINISHED", milliseconds(study.completed))
+    return study
+
+
+def _moments(database: Database, study: StoredStudy) -> tuple[dict[int, int], dict[int, int]]:
+    """When search rounds opened and closed, ms since 1970, by number."""
+    rounds = [r for r in rounds_after(database, study.id, 0) if r.purpose == Purpose.SEARCH]
+    opened = {row.number: milliseconds(row.opened) for row in rounds}
+    closed = {row.number: milliseconds(row.ended) for row in rounds if row.ended is not None}
+    # The ranges after the last round were decided when it closed.
+    following = {number + 1: when for number, when in closed.items()}
+    return following | opened, closed

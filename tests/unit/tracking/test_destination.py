@@ -1,0 +1,64 @@
+"""Addresses of MLflow, judged without importing it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hpsearch.errors import TrackingError
+from hpsearch.tracking.destination import check_destination, is_server, sqlite_file
+
+
+@pytest.mark.parametrize(
+    ("database", "tracking"),
+    [
+        ("sqlite:///hpsearch.db", "sqlite:///hpsearch.db"),
+        ("sqlite:///hpsearch.db", "sqlite:///./hpsearch.db"),
+        ("postgresql://me:word@host/one", "postgresql+psycopg://you@host:5432/one"),
+        ("postgresql://localhost/one", "postgresql://127.0.0.1/one"),
+    ],
+)
+def test_one_database_for_both_is_refused(database, tracking):
+    """However the two addresses are written, hpsearch and MLflow never share a database."""
+    with pytest.raises(TrackingError, match="MLflow needs one of its own"):
+        check_destination(database, tracking)
+
+
+@pytest.mark.parametrize("tracking", ["mlruns", "file:///tmp/mlruns", "ftp://host", ""])
+def test_what_mlflow_does_not_take_is_refused(tracking):
+    """Folders and unknown schemes are told apart before anything is written."""
+    with pytest.raises(TrackingError, match="not an address MLflow takes"):
+        check_destination("sqlite:///hpsearch.db", tracking)
+
+
+@pytest.mark.parametrize("tracking", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_without_a_file_is_refused(tracking):
+    """What is only in memory would be gone with the mirror."""
+    with pytest.raises(TrackingError, match="names no file"):
+        check_destination("sqlite:///hpsearch.db", tracking)
+
+
+def test_missing_folder_is_named(tmp_path):
+    """The folder of an SQLite file has to be there, and the file must not be a folder."""
+    with pytest.raises(TrackingError, match="does not exist"):
+        check_destination("sqlite:///hpsearch.db", f"sqlite:///{tmp_path}/none/mlflow.db")
+    with pytest.raises(TrackingError, match="is a folder"):
+        check_destination("sqlite:///hpsearch.db", f"sqlite:///{tmp_path}")
+
+
+def test_good_addresses_pass(tmp_path):
+    """Servers, other files and other databases are fine."""
+    for tracking in ("http://localhost:5000", f"sqlite:///{tmp_path}/m.db", "postgresql://h/b"):
+        check_destination("sqlite:///hpsearch.db", tracking)
+    assert is_server("https://mlflow.example")
+    assert sqlite_file(f"sqlite:///{tmp_path}/m.db") == tmp_path / "m.db"
+    assert sqlite_file("http://localhost:5000") is None
+
+
+def test_looking_at_an_address_does_not_import_mlflow():
+    """Importing MLflow costs seconds; only a mirror at work pays for it."""
+    code = (
+        "import sys, hpsearch.tracking.mirror, hpsearch.tracking.ui; "
+        "sys.exit('mlflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
