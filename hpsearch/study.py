@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -18,23 +17,24 @@ from pydantic import (
     model_validator,
 )
 
-from hpsearch.space import Box, Choices, Dimension, Interval, Value, frozen, plain
-from hpsearch.wording import nearest, place, sentence, shown
+from hpsearch.space import Box, Choices, Dimension, Interval, Range, Value, frozen, plain
+from hpsearch.wording import key_text, nearest, place, sentence, shown
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 # Sources that come with their own test rows: the split must not name a test share for them.
 SOURCES_WITH_TEST_ROWS = frozenset({"mnist"})
 
 
-def _no_bool(value: Any) -> Any:
-    """Refuse true and false where a number is meant; Python takes them for 1 and 0."""
-    if isinstance(value, bool):
+def _a_number(value: Any) -> Any:
+    """Refuse true, false and "10" where a number is meant; they would pass for one."""
+    if isinstance(value, bool | str):
         raise ValueError("expected a number")  # noqa: TRY004 - pydantic collects ValueErrors
     return value
 
 
-Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
+# The largest is that of an SQL INTEGER.
+Count = Annotated[int, BeforeValidator(_a_number), Field(ge=1, le=2**31 - 1)]
 
 
 class _Table(BaseModel):
@@ -74,7 +74,7 @@ class DataSpec(_Table):
     split: Split | None = None
     limit: Count | FirstRows | None = None
     scaling: Literal["range", "standard", "none"] | None = None
-    samples: Count = 1000
+    samples: Annotated[int, BeforeValidator(_a_number), Field(ge=1)] = 1000
     noise: Annotated[Number, Field(ge=0)] = 0.2
 
     @model_validator(mode="after")
@@ -156,11 +156,22 @@ class TrialSettings(_Table):
 
 
 def _read_space(value: Any) -> Box:
+    """The box of [space]; a ValueError has one line per mistake."""
     if isinstance(value, Box):
+        for dimension in value.dimensions:
+            _check_legal(dimension)
         return value
     if not isinstance(value, dict) or not value:
         raise ValueError("name at least one dimension, such as learning_rate")
-    return Box(tuple(_dimension(name, table) for name, table in value.items()))
+    dimensions, problems = [], []
+    for name, table in value.items():
+        try:
+            dimensions.append(_dimension(name, table))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return Box(tuple(dimensions))
 
 
 class StudySpec(_Table):
@@ -169,25 +180,13 @@ class StudySpec(_Table):
     planned_samplers: ClassVar[frozenset[str]] = frozenset({"sobol", "random"})
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    seed: Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, BeforeValidator(_a_number), Field(ge=0, lt=2**31)] = 0
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
     space: Annotated[InstanceOf[Box], BeforeValidator(_read_space)]
     search: SearchSpec = SearchSpec()
     confirmation: ConfirmationSpec = ConfirmationSpec()
-
-    @model_validator(mode="after")
-    def _ends_are_legal(self) -> Self:
-        """A dimension's ends and choices must be values its key accepts."""
-        for dimension in self.space.dimensions:
-            declared = dimension.range
-            ends = (
-                declared.options if isinstance(declared, Choices) else (declared.low, declared.high)
-            )
-            for end in ends:
-                _legal(dimension.name, end)
-        return self
 
     def settings(self, values: dict[str, Value]) -> TrialSettings:
         """What a trial with these values trains with.
@@ -218,9 +217,15 @@ class StudySpec(_Table):
         space = Box.from_document(document["space"])
         return cls.model_validate(document | {"space": space})
 
+    def _written_out(self) -> dict[str, Any]:
+        """The document with the defaults that depend on the source, as if they stood there."""
+        document = self.document()
+        filled = {"split": self.data.shares.model_dump(), "scaling": self.data.scaler}
+        return document | {"data": document["data"] | filled}
+
     def differences(self, other: StudySpec) -> list[str]:
         """One line per key that differs: `[search] trials: 100 here, 50 there`."""
-        return list(_differences(self.document(), other.document(), ()))
+        return list(_differences(self._written_out(), other._written_out(), ()))
 
 
 # ---------------------------------------------------------------- dimensions
@@ -240,25 +245,30 @@ def _dimension(name: str, table: Any) -> Dimension:
     """One line of [space] as a dimension; mistakes are raised with the dimension's name."""
     if _owner(name) is None:
         known = [*ModelSpec.model_fields, *TrainingSpec.model_fields]
-        raise ValueError(f"{name}: unknown dimension{nearest(name, known)}")
+        raise ValueError(f"{key_text(name)}: unknown dimension{nearest(name, known)}")
     if not isinstance(table, dict):
         raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
-            f"{name} = {table!r}: write a range {{ low = ..., high = ... }} or "
+            f"{name} = {shown(table)}: write a range {{ low = ..., high = ... }} or "
             "{ choices = [...] }; a fixed value belongs in [model] or [training]"
         )
+    form = _ChoicesTable if "choices" in table else _IntervalTable
     try:
-        if "choices" in table:
-            choices = _ChoicesTable.model_validate(table).choices
-            return Dimension(name, Choices(tuple(_choice(option) for option in choices)))
-        interval = _IntervalTable.model_validate(table)
-        return Dimension(name, _interval(name, interval))
+        dimension = Dimension(name, _range(name, form.model_validate(table)))
     except ValidationError as error:
         detail = error.errors()[0]
-        known = [*_IntervalTable.model_fields, *_ChoicesTable.model_fields]
-        key = ".".join(str(part) for part in detail["loc"])
-        raise ValueError(f"{name}.{key}: {sentence(detail, known)}") from error
+        key = ".".join(key_text(str(part)) for part in detail["loc"])
+        message = sentence(detail, list(form.model_fields))
+        raise ValueError(f"{name}.{key}: {message}") from error
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    _check_legal(dimension)
+    return dimension
+
+
+def _range(name: str, table: _IntervalTable | _ChoicesTable) -> Range:
+    if isinstance(table, _ChoicesTable):
+        return Choices(tuple(_choice(option) for option in table.choices))
+    return _interval(name, table)
 
 
 def _interval(name: str, table: _IntervalTable) -> Interval:
@@ -276,6 +286,14 @@ def _choice(option: Any) -> Value:
     raise ValueError(f"a choice is a string, a number, true, false or a list, got {option!r}")
 
 
+def _check_legal(dimension: Dimension) -> None:
+    """A dimension's ends and choices must be values its key accepts."""
+    declared = dimension.range
+    ends = declared.options if isinstance(declared, Choices) else (declared.low, declared.high)
+    for end in ends:
+        _legal(dimension.name, end)
+
+
 def _legal(name: str, value: Value) -> None:
     owner = _owner(name)
     if owner is None:
@@ -283,9 +301,7 @@ def _legal(name: str, value: Value) -> None:
     try:
         owner.model_validate({name: plain(value)})
     except ValidationError as error:
-        raise ValueError(
-            f"{name}: {json.dumps(plain(value))}: {sentence(error.errors()[0])}"
-        ) from error
+        raise ValueError(f"{name}: {shown(plain(value))}: {sentence(error.errors()[0])}") from error
 
 
 def _owner(name: str) -> type[ModelSpec | TrainingSpec] | None:

@@ -6,6 +6,7 @@ Every line names the file, the key and its value, and says what to do.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ from hpsearch.study import (
     TrainingSpec,
 )
 from hpsearch.wording import place, sentence, shown
+
+# TOML asks for 64-bit integers and no more.
+_INTEGER_BITS = 63
+# [model] initializer.normal is three deep; a list of lists in [space] is five.
+_DEEPEST = 8
+# Keys whose value has one of several forms; pydantic puts the form behind them in its path.
+_UNIONS = frozenset({("data", "limit"), ("model", "initializer")})
 
 
 def load_study(path: Path) -> StudySpec:
@@ -42,9 +50,26 @@ def parse_study(text: str, source: str) -> StudySpec:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise StudyFileError([f"{source}: nested too deeply"]) from error
+    except ValueError as error:  # a TOMLDecodeError, or Python's own about very long numbers
         raise StudyFileError([f"{source}: not a TOML file: {error}"]) from error
+    monsters = list(_monsters(document, ()))
+    if monsters:
+        raise StudyFileError([f"{source}: {line}" for line in monsters])
     return _validated(document, source)
+
+
+def _monsters(value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    """What no study file has and Python cannot always print: depth, and very long numbers."""
+    if len(path) > _DEEPEST:
+        yield f"{place(path[:2])}: nested too deeply"
+    elif isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _monsters(item, (*path, str(key)))
+    elif isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+        yield f"{place(path)}: must be a whole number of at most 64 bits"
 
 
 def read_study(path: Path) -> str:
@@ -89,44 +114,43 @@ def _validated(document: dict[str, Any], source: str) -> StudySpec:
 
 def _problems(error: ValidationError, source: str) -> list[str]:
     """One line per key: of a union's branches, the one that got furthest speaks for it."""
-    lines: dict[str, str] = {}
-    for detail in sorted(error.errors(), key=lambda d: len(d["loc"]), reverse=True):
-        key = ".".join(str(part) for part in detail["loc"][:2])
-        if key not in lines or not _is_union(detail):
-            lines.setdefault(key, _problem(detail, source))
-    order = [".".join(str(part) for part in detail["loc"][:2]) for detail in error.errors()]
-    return [lines[key] for key in dict.fromkeys(order)]
+    details = error.errors()
+    furthest: dict[tuple[int | str, ...], ErrorDetails] = {}
+    for detail in sorted(details, key=lambda d: len(d["loc"]), reverse=True):
+        furthest.setdefault(_key(detail), detail)
+    order = dict.fromkeys(_key(detail) for detail in details)
+    return [f"{source}: {line}" for key in order for line in _about(furthest[key])]
 
 
-def _is_union(detail: ErrorDetails) -> bool:
-    return any(_is_union_branch(str(part)) for part in detail["loc"])
+def _key(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """The key an error is about; all branches of a union are about one."""
+    where = detail["loc"]
+    return where[:2] if where[:2] in _UNIONS else where
 
 
 # ------------------------------------------------------ sentences for people
 
 
-def _problem(detail: ErrorDetails, source: str) -> str:
-    """`FILE: [table] key = value: what is wrong`, in one line."""
-    path = [str(part) for part in detail["loc"] if not _is_union_branch(str(part))]
-    return f"{source}: {_about(detail, path)}"
-
-
-def _about(detail: ErrorDetails, path: list[str]) -> str:
+def _about(detail: ErrorDetails) -> list[str]:
+    """`[table] key = value: what is wrong`, one line for each thing that is."""
+    path = [str(part) for part in _written(detail)]
     kind, where, message = detail["type"], place(path), sentence(detail, _known_keys(path))
     if kind == "missing":
-        return f"{where}: missing; {_missing(path)}"
+        return [f"{where}: missing; {_missing(path)}"]
     if kind == "extra_forbidden":
-        return f"{where}: {message}"
-    if kind == "value_error" and path in ([], ["space"]):
-        return f"[space] {message}"  # the message names the dimension itself
+        return [f"{where}: {message}"]
+    if kind == "value_error" and path == ["space"]:
+        # Each line of the message names its dimension itself.
+        return [f"[space] {line}" for line in message.split("\n")]
     if kind == "value_error" and isinstance(detail["input"], dict):
-        return f"{where}: {message}"  # a whole table; its message names what it is about
-    return f"{where} = {shown(detail['input'])}: {message}"
+        return [f"{where}: {message}"]  # a whole table; its message names what it is about
+    return [f"{where} = {shown(detail['input'])}: {message}"]
 
 
-def _is_union_branch(part: str) -> bool:
-    """Pydantic names the branch of a union in the path; people did not write it."""
-    return part in {"FirstRows", "Normal", "int"} or "[" in part
+def _written(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """The path without the name of a union's branch, which people did not write."""
+    where = detail["loc"]
+    return where[:2] + where[3:] if where[:2] in _UNIONS else where
 
 
 def _missing(path: list[str]) -> str:

@@ -12,15 +12,18 @@ from pydantic_core import ErrorDetails
 
 _TABLES = frozenset({"data", "model", "training", "space", "search", "confirmation"})
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
 # What pydantic says in words of types, said in words of the study file.
 _FORMS = {
-    "greater_than": "must be above {gt:g}",
-    "greater_than_equal": "must be {ge:g} or more",
-    "less_than": "must be below {lt:g}",
-    "less_than_equal": "must be {le:g} or less",
+    "greater_than": "must be above {gt:.10g}",
+    "greater_than_equal": "must be {ge:.10g} or more",
+    "less_than": "must be below {lt:.10g}",
+    "less_than_equal": "must be {le:.10g} or less",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be 2147483647 or less",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "finite_number": "must be a finite number",
@@ -69,10 +72,16 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def place(path: Sequence[str]) -> str:
     """Where a key stands: `[table] key`, or just `key` at the top."""
+    keys = [key_text(part) for part in path]
     if path and path[0] in _TABLES:
-        rest = ".".join(path[1:])
+        rest = ".".join(keys[1:])
         return f"[{path[0]}] {rest}".rstrip()
-    return ".".join(path)
+    return ".".join(keys)
+
+
+def key_text(key: str) -> str:
+    """A key as TOML wants it written: bare where it may be, else in quotes and on one line."""
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key)
 
 
 def shown(value: Any) -> str:

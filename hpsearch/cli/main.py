@@ -13,7 +13,6 @@ from hpsearch.errors import HpsearchError, UserError
 app = typer.Typer(
     name="hpsearch",
     help="Search hyperparameters in parallel, narrow on evidence, test once.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -30,6 +29,8 @@ app.command()(new.new)
 app.command()(check.check)
 
 INTERRUPTED = 130
+# What Typer raises for every mistake on the command line; it gives the base no public name.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def run() -> None:
@@ -38,17 +39,27 @@ def run() -> None:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except UsageError as error:
+        _fail(_usage(error), 2)
     except UserError as error:
         _fail(str(error), 2)
     except HpsearchError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (`| head`) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _usage(error: BaseException) -> str:
+    """One line: what is wrong with the command line, and where its help is."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "hpsearch"
+    said = error.format_message() if hasattr(error, "format_message") else str(error)
+    return f"{said.rstrip('.')}; `{command} --help` lists what it takes"
 
 
 def _fail(message: str, code: int) -> None:

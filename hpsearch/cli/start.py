@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -119,8 +119,7 @@ def find_study_file(study: str) -> Path:
     if study not in shipped:
         known = ", ".join(shipped)
         message = (
-            f"{study}: no such study file, nor a study of that name; `hpsearch new NAME` writes "
-            f"a file, and these ship: {known}"
+            f"{study}: no such study file; `hpsearch new NAME` writes one, and these ship: {known}"
         )
         raise StudyFileError([message])
     return shipped[study]
@@ -138,16 +137,23 @@ def _run(search: Search, console: Console, *, as_json: bool) -> None:
         with watching(console, study.spec) as watch:
             study = search.run(study, watch)
     except Interrupted:
-        print_interrupted(console, study, search.document(study))
+        document = search.document(study)
+        print_interrupted(console, study, document)
+        if as_json:
+            _print_json(document)
         raise typer.Exit(130) from None
     document = search.document(study)
     print_result(console, study, document, ranges_document(search.opened, study))
     if as_json:
-        sys.stdout.write(json.dumps(document) + "\n")
-        sys.stdout.flush()
+        _print_json(document)
     _finish_mirror(search, console, study)
     if document["winner"] is None:
         raise typer.Exit(1)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
 
 
 def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None:

@@ -24,8 +24,10 @@ def ui(
     """Start MLflow's dashboard on 127.0.0.1 and open it in a browser."""
     from hpsearch.errors import TrackingError
     from hpsearch.store.database import open_database
-    from hpsearch.tracking.ui import find_experiment, start_ui
+    from hpsearch.tracking.destination import check_destination, is_server
+    from hpsearch.tracking.ui import find_experiment, free_port, start_ui
 
+    check_destination(database, tracking)
     experiment = None
     if name is not None:
         store = open_database(database)
@@ -37,7 +39,9 @@ def ui(
             raise TrackingError(
                 f"{name}: nothing of it is in {tracking} yet; `hpsearch sync {name}` copies it"
             )
-    typer.echo("Starting MLflow's dashboard, which takes some seconds ...", err=True)
+    if not is_server(tracking):
+        free_port(port)
+        typer.echo("Starting MLflow's dashboard, which takes some seconds ...", err=True)
     dashboard = start_ui(tracking, experiment, port)
     try:
         typer.echo(dashboard.url)

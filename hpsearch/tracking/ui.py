@@ -69,7 +69,7 @@ def start_ui(tracking_uri: str, experiment_id: str | None, port: int = 5000) -> 
     """
     if is_server(tracking_uri):
         return Dashboard(page(tracking_uri.rstrip("/"), experiment_id))
-    port = _free_port(port)
+    port = free_port(port)
     with tempfile.TemporaryFile() as said:
         process = _start_server(tracking_uri, port, said)
         dashboard = Dashboard(page(f"http://{_HOST}:{port}", experiment_id), process)
@@ -98,7 +98,12 @@ def find_experiment(database: Database, study_name: str, tracking_uri: str) -> s
     return row.experiment_id if row is not None and row.destination == tracking_uri else None
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int) -> int:
+    """The port itself, or for 0 a free one.
+
+    Raises:
+        TrackingError: If something listens there already.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

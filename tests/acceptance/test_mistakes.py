@@ -131,3 +131,26 @@ def test_a_port_in_use_is_one_line(hpsearch: Command):
     assert port in done.stderr
     assert "--port" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+# (what was typed, words the line must have)
+COMMAND_MISTAKES = [
+    (["strt"], ["No such command 'strt'", "start"]),
+    (["start", "--trials", "0"], ["--trials", "hpsearch start --help"]),
+    (["start", "--tials", "3"], ["--tials", "--trials"]),
+    (["show"], ["NAME"]),
+    (["start", "--launcher", "moon"], ["--launcher", "local"]),
+    (["start", "nowhere"], ["nowhere", "digits, mnist-500, moons"]),
+    (["ui", "--tracking", "none"], ["--tracking none"]),
+]
+
+
+@pytest.mark.parametrize(("typed", "words"), COMMAND_MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_line(hpsearch: Command, typed, words):
+    """A wrong command, option or value is answered in one line that says what is right."""
+    done = hpsearch(*typed)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    for word in words:
+        assert word in line
+    assert not list(hpsearch.folder.iterdir())

@@ -1,0 +1,524 @@
+"""The study file: what it may say, what becomes of it, and what is said about mistakes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tomllib
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hpsearch.catalog import shipped_studies
+from hpsearch.errors import StudyFileError
+from hpsearch.space import Choices, Interval
+from hpsearch.study import Normal, StudySpec
+from hpsearch.study_file import load_study, overridden, parse_study
+
+GOOD = """
+name = "good"
+seed = 7
+[data]
+source = "digits"
+split = { train = 0.6, validation = 0.2, test = 0.2 }
+limit = 500
+[model]
+hidden = [50]
+activation = "relu"
+initializer = "he"
+[training]
+optimizer = "adam"
+epochs = 10
+batch_size = 32
+[space]
+learning_rate = { low = 1e-6, high = 1e-2, scale = "log" }
+[search]
+rounds = 3
+trials = 100
+sampler = "sobol"
+seeds = "common"
+[confirmation]
+finalists = 5
+seeds = 4
+"""
+
+# What to replace in the good study, by what, and the one line that must be said about it.
+MISTAKES = [
+    ("seed = 7", "seed = -1", "seed = -1: must be 0 or more"),
+    ("seed = 7", "seed = 2147483648", "seed = 2147483648: must be below 2147483648"),
+    ("seed = 7", "seed = true", "seed = true: expected a number"),
+    ("seed = 7", 'seed = "7"', 'seed = "7": expected a number'),
+    ("seed = 7", "seed = 2026-11-21", "seed = datetime.date(2026, 11, 21): must be a whole number"),
+    (
+        "seed = 7",
+        "seed = 0x1" + 5000 * "0",
+        "seed: must be a whole number of at most 64 bits",
+    ),
+    (
+        'name = "good"',
+        "",
+        'name: missing; write name = "my-study" at the top',
+    ),
+    (
+        'name = "good"',
+        'name = "a/b"',
+        'name = "a/b": a name starts with a letter or digit and has at most 100 letters',
+    ),
+    ('name = "good"', "name = 3", "name = 3: must be text in quotes"),
+    ('"digits"', '"digit"', "[data] source = \"digit\": expected 'digits', 'moons' or 'mnist'"),
+    ("test = 0.2", "test = 0.1", "[data] split: train + validation + test must be 1, got"),
+    ("train = 0.6", "train = 1.6", "[data] split.train = 1.6: must be below 1"),
+    ("train = 0.6", "trian = 0.6", "[data] split.trian: unknown key; did you mean 'train'?"),
+    (
+        "validation = 0.2, test = 0.2",
+        "validation = 0.4",
+        "[data]: digits needs a share of test rows, such as test = 0.2",
+    ),
+    ('source = "digits"', 'source = "mnist"', "[data]: mnist has test rows of its own"),
+    ("limit = 500", "limit = 0", "[data] limit = 0: must be 1 or more"),
+    ("limit = 500", 'limit = "all"', '[data] limit = "all": expected a number'),
+    ("limit = 500", "limit = { first = 0 }", "[data] limit.first = 0: must be 1 or more"),
+    ("limit = 500", "limits = 500", "[data] limits: unknown key; did you mean 'limit'?"),
+    ("limit = 500", "int = 500", "[data] int: unknown key; known are source, split, limit"),
+    ("limit = 500", '"a\\nb" = 1', '[data] "a\\nb": unknown key; known are source'),
+    ("limit = 500", "noise = nan", "[data] noise = NaN: must be a finite number"),
+    ("hidden = [50]", "hidden = 50", "[model] hidden = 50: must be a list such as [50, 20]"),
+    ("hidden = [50]", "hidden = [0]", "[model] hidden.0 = 0: must be 1 or more"),
+    ("hidden = [50]", "hidden = [50.5]", "[model] hidden.0 = 50.5: must be a whole number"),
+    ('"relu"', '"rel"', "[model] activation = \"rel\": expected 'relu', 'sigmoid' or 'tanh'"),
+    ('"he"', '"hee"', "[model] initializer = \"hee\": expected 'he' or 'xavier'; did you mean"),
+    ('"he"', "{ normal = 0 }", "[model] initializer.normal = 0: must be above 0"),
+    ("epochs = 10", "epochs = 0", "[training] epochs = 0: must be 1 or more"),
+    ("epochs = 10", "epoch = 10", "[training] epoch: unknown key; did you mean 'epochs'?"),
+    ("epochs = 10", "epochs = 1e30", "[training] epochs = 1e+30: must be 2147483647 or less"),
+    ("epochs = 10", "epochs.x.y.z = 10", "[training] epochs = "),
+    ("epochs = 10", "epochs" + 50 * ".x" + " = 1", "[training] epochs: nested too deeply"),
+    ("batch_size = 32", "momentum = 1", "[training] momentum = 1: must be below 1"),
+    ("batch_size = 32", "learning_rate = 0", "[training] learning_rate = 0: must be above 0"),
+    ("low = 1e-6", "low = 1e-1", "[space] learning_rate: low must be below high, got low=0.1"),
+    ("low = 1e-6", "low = 0.0", "[space] learning_rate: a log range must start above 0, got"),
+    ("low = 1e-6, ", "", "[space] learning_rate.low: is missing"),
+    ("low = 1e-6", 'low = "a"', "[space] learning_rate.low: expected a number"),
+    ("low = 1e-6", "lwo = 1e-6, low = 1e-5", "[space] learning_rate.lwo: unknown key; did you"),
+    (
+        '"log"',
+        '"lg"',
+        "[space] learning_rate.scale: expected 'linear' or 'log'; did you mean 'log'",
+    ),
+    ("learning_rate = {", "lerning_rate = {", "[space] lerning_rate: unknown dimension; did you"),
+    (
+        "learning_rate = { low = 1e-6, high = 1e-2",
+        "momentum = { low = 1e-6, high = 1",
+        "[space] momentum: 1.0: must be below 1",
+    ),
+    (
+        '{ low = 1e-6, high = 1e-2, scale = "log" }',
+        "0.1",
+        "[space] learning_rate = 0.1: write a range { low = ..., high = ... } or { choices",
+    ),
+    (
+        '{ low = 1e-6, high = 1e-2, scale = "log" }',
+        "{ choices = [] }",
+        "[space] learning_rate: choices must not be empty",
+    ),
+    (
+        '{ low = 1e-6, high = 1e-2, scale = "log" }',
+        "{ choices = [1, 1.0] }",
+        "[space] learning_rate: choices must differ from each other, got [1, 1.0]",
+    ),
+    (
+        '{ low = 1e-6, high = 1e-2, scale = "log" }',
+        "{ choices = [0.1, 0] }",
+        "[space] learning_rate: 0: must be above 0",
+    ),
+    (
+        '{ low = 1e-6, high = 1e-2, scale = "log" }',
+        "{ choices = [0.1], low = 1 }",
+        "[space] learning_rate.low: unknown key; known are choices",
+    ),
+    (
+        'learning_rate = { low = 1e-6, high = 1e-2, scale = "log" }',
+        "epochs = { low = 1.5, high = 3 }",
+        "[space] epochs: low and high must be whole numbers, got low=1.5",
+    ),
+    (
+        'learning_rate = { low = 1e-6, high = 1e-2, scale = "log" }',
+        'initializer = { choices = ["he", { normal = 0.1 }] }',
+        "[space] initializer: a choice is a string, a number, true, false or a list, got",
+    ),
+    (
+        'learning_rate = { low = 1e-6, high = 1e-2, scale = "log" }',
+        "",
+        "[space] name at least one dimension, such as learning_rate",
+    ),
+    ("rounds = 3", "rounds = 0", "[search] rounds = 0: must be 1 or more"),
+    ("trials = 100", "trials = 1.5", "[search] trials = 1.5: must be a whole number"),
+    ('"sobol"', '"sobl"', "[search] sampler = \"sobl\": expected 'sobol', 'random', 'tpe'"),
+    ('"common"', '"fresch"', "[search] seeds = \"fresch\": expected 'common' or 'fresh'; did"),
+    ("finalists = 5", "finalists = 0", "[confirmation] finalists = 0: must be 1 or more"),
+    ("seeds = 4", "seed = 4", "[confirmation] seed: unknown key; did you mean 'seeds'?"),
+    ("[search]", "[serch]", "serch: unknown key; did you mean 'search'?"),
+    ("seed = 7", "seed = ", "not a TOML file: Invalid value (at line 3"),
+    ("seed = 7", "seed = " + 5000 * "1", "not a TOML file: Exceeds the limit"),
+    ("seed = 7", "seed = " + 5000 * "[", "nested too deeply"),
+]
+
+
+def problems_of(text: str) -> list[str]:
+    """What is said about a study file that cannot be used."""
+    with pytest.raises(StudyFileError) as caught:
+        parse_study(text, "study.toml")
+    return caught.value.problems
+
+
+def changed(old: str, new: str) -> str:
+    """The good study with one thing replaced."""
+    assert GOOD.count(old) >= 1, old
+    return GOOD.replace(old, new, 1)
+
+
+# -------------------------------------------------------------------- good files
+
+
+@pytest.mark.parametrize("name", sorted(shipped_studies()))
+def test_every_shipped_study_parses(name):
+    """The studies that ship are valid, named after their file, and survive JSON."""
+    spec = load_study(shipped_studies()[name])
+    assert spec.name == name
+    assert StudySpec.from_document(json.loads(json.dumps(spec.document()))) == spec
+
+
+def test_a_name_and_a_space_are_enough():
+    """Everything but the name and the space has a default."""
+    spec = parse_study('name = "a"\n[space]\nl2 = { low = 0, high = 1 }', "study.toml")
+    assert (spec.seed, spec.search.rounds, spec.search.trials, spec.search.sampler) == (
+        0,
+        3,
+        100,
+        "sobol",
+    )
+    assert spec.planned_trials == 300
+    assert spec.data.shares.model_dump() == {"train": 0.6, "validation": 0.2, "test": 0.2}
+
+
+def test_mnist_brings_its_own_test_rows():
+    """Without a split, mnist is shared 80 to 20 and other sources 60 to 20 to 20."""
+    text = 'name = "a"\n[data]\nsource = "mnist"\n[space]\nl2 = { low = 0, high = 1 }'
+    shares = parse_study(text, "study.toml").data.shares
+    assert (shares.train, shares.validation, shares.test) == (0.8, 0.2, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("learning_rate = { low = 1, high = 2 }", Interval(1.0, 2.0, "linear")),
+        ('epochs = { low = 1, high = 100, scale = "log" }', Interval(1, 100, "log", integer=True)),
+        ("batch_size = { low = 8.0, high = 9.0 }", Interval(8, 9, "linear", integer=True)),
+        ('activation = { choices = ["relu", "tanh"] }', Choices(("relu", "tanh"))),
+        ("hidden = { choices = [[], [50], [50, 20]] }", Choices(((), (50,), (50, 20)))),
+        ("batch_size = { choices = [16, 32] }", Choices((16, 32))),
+    ],
+)
+def test_a_line_of_the_space_becomes_a_range(line, expected):
+    """Ranges are whole numbers where their key is one; a list may be a choice."""
+    spec = parse_study(f'name = "a"\n[space]\n{line}', "study.toml")
+    (dimension,) = spec.space.dimensions
+    assert dimension.range == expected
+    assert type(getattr(dimension.range, "low", None)) is type(getattr(expected, "low", None))
+
+
+# ---------------------------------------------------------- settings of one trial
+
+
+def test_a_trials_values_replace_those_of_the_file():
+    """`settings` puts a trial's values over [model] and [training] and leaves the rest."""
+    text = """
+    name = "a"
+    [model]
+    initializer = { normal = 0.01 }
+    [training]
+    epochs = 7
+    learning_rate = 0.5
+    [space]
+    learning_rate = { low = 1e-6, high = 1e-2, scale = "log" }
+    hidden = { choices = [[50], [50, 20]] }
+    """
+    spec = parse_study(text, "study.toml")
+    trial = spec.settings({"learning_rate": 0.25, "hidden": (50, 20)})
+    assert trial.training.learning_rate == 0.25
+    assert trial.model.hidden == (50, 20)
+    assert trial.training.epochs == 7
+    assert trial.model.initializer == Normal(normal=0.01)
+    assert spec.settings({}).training.learning_rate == 0.5
+
+
+def test_a_value_no_key_accepts_is_refused():
+    """`settings` checks a trial's values as the file's own are checked."""
+    spec = parse_study(GOOD, "study.toml")
+    with pytest.raises(ValueError, match="greater than 0"):
+        spec.settings({"learning_rate": -1.0})
+
+
+# -------------------------------------------------------- differences, overrides
+
+
+def test_differences_name_each_changed_key():
+    """Every key that differs is one line, with both values."""
+    other = parse_study(
+        GOOD.replace("trials = 100", "trials = 50")
+        .replace("high = 1e-2", "high = 1e-1")
+        .replace("limit = 500", ""),
+        "study.toml",
+    )
+    assert parse_study(GOOD, "study.toml").differences(other) == [
+        "[data] limit: 500 here, null there",
+        "[search] trials: 100 here, 50 there",
+        "[space] learning_rate.high: 0.01 here, 0.1 there",
+    ]
+
+
+def test_a_dimension_more_or_less_is_a_difference():
+    """A dimension that only one of two studies has is named."""
+    more = GOOD.replace("[search]", "momentum = { low = 0.5, high = 0.9 }\n[search]")
+    (line,) = parse_study(more, "study.toml").differences(parse_study(GOOD, "study.toml"))
+    assert line.startswith("[space] momentum: {")
+    assert line.endswith("here, null there")
+
+
+def test_comments_order_and_defaults_are_no_difference():
+    """A file that says the same in other words is the same study."""
+    other = "# note\n" + GOOD.replace("[confirmation]", "[confirmation] # note")
+    other = other.replace("epochs = 10\nbatch_size = 32", "batch_size = 32.0\nepochs = 10")
+    other = other.replace("initializer", "# initializer")
+    assert parse_study(other, "b.toml").differences(parse_study(GOOD, "a.toml")) == []
+
+
+def test_options_of_the_command_line_replace_the_files_values():
+    """`overridden` puts given options in and leaves the others as they are."""
+    spec = parse_study(GOOD, "study.toml")
+    assert overridden(spec) == spec
+    assert overridden(spec, rounds=None, trials=None) == spec
+    new = overridden(spec, name="b", seed=1, rounds=2, trials=9)
+    assert (new.name, new.seed, new.search.rounds, new.search.trials) == ("b", 1, 2, 9)
+    assert new.space == spec.space
+    assert (new.data, new.model, new.training) == (spec.data, spec.model, spec.training)
+
+
+def test_a_bad_option_is_one_line():
+    """`overridden` names the option's key and value."""
+    with pytest.raises(StudyFileError) as caught:
+        overridden(parse_study(GOOD, "study.toml"), trials=0)
+    assert caught.value.problems == ["options: [search] trials = 0: must be 1 or more"]
+
+
+# ---------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(("old", "new", "line"), MISTAKES)
+def test_a_mistake_is_one_line(old, new, line):
+    """Every mistake is one line that names file, key and value."""
+    (said,) = problems_of(changed(old, new))
+    assert "\n" not in said
+    assert said.startswith(f"study.toml: {line}")
+
+
+def test_every_mistake_has_its_line():
+    """Mistakes in several tables, in one table and in one dimension each are all listed."""
+    text = """
+    name = "a/b"
+    sede = 1
+    [data]
+    split = { train = 2, validation = "x" }
+    [model]
+    hidden = [0, -1]
+    [space]
+    lr = { low = 1, high = 2 }
+    epochs = { low = 3, high = 2 }
+    momentum = { low = 0, high = 1 }
+    learning_rate = { low = 1e-3, high = 1e-2 }
+    """
+    said = problems_of(text)
+    places = [line.removeprefix("study.toml: ").split(" = ")[0].split(": ")[0] for line in said]
+    assert places == [
+        "name",
+        "[data] split.train",
+        "[data] split.validation",
+        "[model] hidden.0",
+        "[model] hidden.1",
+        "[space] lr",
+        "[space] epochs",
+        "[space] momentum",
+        "sede",
+    ]
+
+
+def test_an_empty_file_says_what_is_needed():
+    """Nothing at all lacks a name and a space."""
+    assert len(problems_of("")) == 2
+
+
+# ------------------------------------------------------------------- generated
+
+NUMBERS = {
+    "learning_rate": st.floats(1e-12, 10),
+    "weight_decay": st.floats(0, 1),
+    "l2": st.floats(0, 1),
+    "momentum": st.floats(0, 0.999),
+    "epsilon": st.floats(1e-12, 1),
+}
+COUNTS = {"epochs": st.integers(1, 10_000), "batch_size": st.integers(1, 10_000)}
+CHOICES = {
+    "activation": ["relu", "sigmoid", "tanh"],
+    "optimizer": ["sgd", "momentum", "adam"],
+    "initializer": ["he", "xavier"],
+    "hidden": [[], [5], [50, 20], [100] * 6],
+    "batch_size": [8, 16, 32],
+    "learning_rate": [0.1, 0.01, 1],
+}
+
+
+def intervals(values):
+    """Tables of two different ends on a scale both allow."""
+    ends = st.lists(values, min_size=2, max_size=2, unique=True).map(sorted)
+    return ends.flatmap(
+        lambda pair: st.sampled_from(["linear", "log"] if pair[0] > 0 else ["linear"]).map(
+            lambda scale: {"low": pair[0], "high": pair[1], "scale": scale}
+        )
+    )
+
+
+def choices(options):
+    """Tables with some of the options, in any order."""
+    return st.lists(st.sampled_from(options), min_size=1, unique_by=str).map(
+        lambda chosen: {"choices": chosen}
+    )
+
+
+@st.composite
+def documents(draw):
+    """Study files as TOML reads them, all of them valid."""
+    ranges = {name: intervals(values) for name, values in (NUMBERS | COUNTS).items()}
+    for name, options in CHOICES.items():
+        ranges[name] = ranges.get(name, st.nothing()) | choices(options)
+    names = draw(st.lists(st.sampled_from(sorted(ranges)), min_size=1, unique=True))
+    limit = st.integers(1, 900) | st.builds(lambda n: {"first": n}, st.integers(1, 900))
+    initializer = st.sampled_from(["he", "xavier", {"normal": 0.01}])
+    return {
+        "name": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)),
+        "seed": draw(st.integers(0, 2**31 - 1)),
+        "data": draw(st.fixed_dictionaries({}, optional={"limit": limit})),
+        "model": draw(st.fixed_dictionaries({}, optional={"initializer": initializer})),
+        "training": draw(st.fixed_dictionaries({}, optional=NUMBERS | COUNTS)),
+        "space": {name: draw(ranges[name]) for name in names},
+        "search": draw(st.fixed_dictionaries({}, optional={"trials": st.integers(1, 1000)})),
+    }
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(documents())
+def test_a_study_survives_json(document):
+    """What `document()` says, read back from JSON text, is the same study."""
+    spec = parse_study(as_toml(document), "study.toml")
+    again = StudySpec.from_document(json.loads(json.dumps(spec.document())))
+    assert again == spec
+    assert again.document() == spec.document()
+    assert again.differences(spec) == []
+    middle = spec.space.at([0.5] * len(spec.space.dimensions))
+    assert again.settings(middle) == spec.settings(middle)
+
+
+KEYS = st.sampled_from(
+    [
+        *["name", "seed", "data", "model", "training", "space", "search", "confirmation"],
+        *["source", "split", "limit", "first", "hidden", "initializer", "normal", "train", "test"],
+        *["learning_rate", "epochs", "low", "high", "scale", "choices", "trials", "seeds", "int"],
+    ]
+) | st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+LEAVES = st.one_of(
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.sampled_from(["log", "linear", "digits", "mnist", "he", "relu", "sobol", "fresh", "a\nb"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    st.dates(min_value=dt.date(1900, 1, 1)),
+    st.times().map(lambda time: time.replace(microsecond=0)),
+)
+TABLES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.dictionaries(KEYS, TABLES, max_size=6))
+@example({"space": {"hidden": {"choices": [[["a"]]]}}})
+@example({"model": {"initializer": {"normal": {"normal": {}}}}})
+@example({"data": {"limit": [], "Normal": 1, "FirstRows": {}}})
+def test_any_document_is_a_study_or_a_mistake(document):
+    """Whatever a TOML file says, it is a study or a StudyFileError with one line a mistake."""
+    text = as_toml(document)
+    assert tomllib.loads(text).keys() == document.keys()
+    check_what_is_said(text)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(documents(), st.data())
+def test_a_study_with_one_thing_replaced_is_a_study_or_a_mistake(document, data):
+    """Any value in a valid file may become any other value without another exception."""
+    table = data.draw(st.sampled_from([document, *(v for v in document.values() if v == {} or v)]))
+    if not isinstance(table, dict):
+        table = document
+    key = data.draw(st.sampled_from([*table]) | KEYS if table else KEYS)
+    table[key] = data.draw(TABLES)
+    check_what_is_said(as_toml(document))
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.text(max_size=60))
+def test_any_text_is_a_study_or_a_mistake(text):
+    """Text that is no TOML is one line too."""
+    check_what_is_said(text)
+
+
+def check_what_is_said(text: str) -> None:
+    """A study, or at least one line about the file; any other exception fails the test."""
+    try:
+        parse_study(text, "study.toml")
+    except StudyFileError as error:
+        problems = error.problems
+    else:
+        return
+    assert problems
+    for line in problems:
+        assert line.startswith("study.toml: ")
+        assert len(line.splitlines()) == 1
+
+
+def as_toml(document: dict) -> str:
+    """The document as TOML text: one `key = value` a line, tables inline."""
+    return "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in document.items())
+
+
+def toml_value(value) -> str:
+    """One value as TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return toml_key(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, float):
+        # TOML has "nan" and "inf", and wants a digit after the point.
+        return repr(value)
+    return json.dumps(value)
+
+
+def toml_key(key: str) -> str:
+    """A key or string in quotes, every unusual character in TOML's long escape."""
+    plain = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./ ")
+    return '"' + "".join(c if c in plain else f"\\U{ord(c):08x}" for c in key) + '"'
