@@ -75,11 +75,8 @@ class _PlainLines:
         if progress.phase is None or (stage == self._stage and not due):
             return
         self._stage, self._told = stage, time.monotonic()
-        left = (
-            ""
-            if seconds is None or progress.phase == "final"
-            else f", about {duration(seconds)} left"
-        )
+        unknown = seconds is None or seconds < 1 or progress.phase == "final"
+        left = "" if unknown else f", about {duration(seconds or 0)} left"
         self._console.print(f"{_headline(progress)}{left}")
 
 
