@@ -21,10 +21,21 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    bindparam,
+    create_engine,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL
 
 from hpsearch.space import Scalar
-from hpsearch.store.engine import engine_options, parse_url, tune
+from hpsearch.store.engine import engine_options, one_at_a_time, parse_url, tune
 
 _studies: Table = models.StudyModel.__table__
 _trials: Table = models.TrialModel.__table__
@@ -66,10 +77,12 @@ class BulkStorage(RDBStorage):
         # Optuna announces every study it creates on standard error.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         address = parse_url(url)
+        if create:
+            _create_tables(address)
         super().__init__(
             address.render_as_string(hide_password=False),
             engine_kwargs=engine_options(address),
-            skip_table_creation=not create,
+            skip_table_creation=True,
             skip_compatibility_check=not create,
         )
         tune(self.engine)
@@ -181,6 +194,18 @@ class BulkStorage(RDBStorage):
             [_value_row(t.trial_id, t.value) for t in trials if t.value is not None],
         )
         _insert(connection, _intermediates, [row for t in trials for row in _steps(t)])
+
+
+def _create_tables(address: URL) -> None:
+    """Make Optuna's tables in one transaction: all or none, also for two who begin at once."""
+    engine = create_engine(address, **engine_options(address))
+    tune(engine)
+    try:
+        with engine.begin() as connection:
+            one_at_a_time(connection)
+            models.BaseModel.metadata.create_all(connection)
+    finally:
+        engine.dispose()
 
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # Tables of MLflow that no Optuna database has.
 _MLFLOW_TABLES = {"experiments", "registered_models"}
+# What Optuna writes, one transaction each, after its tables: its version, the table of its schema's
+# version, that version. Whoever is slower fails at one of them and finds it made.
+_FIRST_STEPS = 3
 # A database with neither Optuna's studies nor ours in it belongs to somebody else.
 _OUR_TABLES = {"studies", VERSION_TABLE}
 
@@ -105,14 +108,19 @@ def open_database(url: str, *, create: bool = False) -> Database:
 
 def _open_storage(url: str, *, create: bool) -> BulkStorage:
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    try:
-        return _storage(url, create=create)
-    except (DBAPIError, StorageInternalError) as error:
-        said = f"{error} {error.__cause__}"
-        if not any(phrase in said for phrase in ("already exists", "duplicate key", "UNIQUE")):
-            raise
-        # Another process that started at the same time wrote Optuna's version a moment earlier.
-        return _storage(url, create=create)
+    for _ in range(_FIRST_STEPS):
+        try:
+            return _storage(url, create=create)
+        except (DBAPIError, StorageInternalError) as error:
+            if not _was_slower(error):
+                raise
+    return _storage(url, create=create)
+
+
+def _was_slower(error: Exception) -> bool:
+    """Whether another process, started at the same time, has just made the same thing."""
+    said = f"{error} {error.__cause__}"
+    return any(phrase in said for phrase in ("already exists", "duplicate key", "UNIQUE"))
 
 
 def _storage(url: str, *, create: bool) -> BulkStorage:

@@ -49,13 +49,14 @@ def register_worker(
 
 
 def worker_stopped(database: Database, worker_id: int) -> None:
-    """Write down that a worker has left on its own."""
+    """Write down that a worker has left; what it still held is free for others at once."""
     with database.writing() as connection:
+        when = clock(connection)
         connection.execute(
-            update(tables.worker)
-            .where(tables.worker.c.id == worker_id)
-            .values(stopped=clock(connection))
+            update(tables.worker).where(tables.worker.c.id == worker_id).values(stopped=when)
         )
+        # Nothing but after an error in the middle of a claim.
+        lose_trials(connection, database.storage, tables.trial.c.worker_id == worker_id, when)
 
 
 def recover_dead_workers(database: Database, study_id: int) -> int:

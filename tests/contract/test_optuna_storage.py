@@ -1,4 +1,4 @@
-"""Our storage is an Optuna storage, and what it writes in bulk is what Optuna would have written."""
+"""Our storage is an Optuna storage: what it writes in bulk is what Optuna would have written."""
 
 import math
 import time
@@ -63,7 +63,7 @@ class TestOptunaStorage(StorageTestCase):
         shared_storage.remove_session()
         with shared_storage.engine.begin() as connection:
             for table in reversed(BaseModel.metadata.sorted_tables):
-                if table.name not in {"version_info", "alembic_version"}:
+                if table.name != "version_info":
                     connection.execute(table.delete())
 
 
@@ -93,7 +93,7 @@ def write_in_bulk(database, name):
 
 
 def templates():
-    started, ended = datetime.fromtimestamp(STARTED), datetime.fromtimestamp(ENDED)  # noqa: DTZ006
+    started, ended = datetime.fromtimestamp(STARTED), datetime.fromtimestamp(ENDED)
     states = [*ENDS, (TrialState.RUNNING, None, {}), (TrialState.WAITING, None, {})]
     return [
         FrozenTrial(
@@ -159,7 +159,7 @@ def test_bulk_reads_back_as_written_through_the_api(database, database_url):
     plain.engine.dispose()
     assert len(bulk) == 7
     assert bulk == api
-    assert bulk[0]["started"] == repr(datetime(2023, 11, 15, 7, 13, 20, 250_000))  # noqa: DTZ001
+    assert bulk[0]["started"] == repr(datetime(2023, 11, 15, 7, 13, 20, 250_000))
 
 
 TIMES = "datetime_start, datetime_complete"

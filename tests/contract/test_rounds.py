@@ -103,6 +103,18 @@ def test_a_lapsed_close_is_taken_over(database, trained):
     assert counts(database) == before
 
 
+def test_only_the_holder_of_the_lease_may_close(database, trained):
+    """A closer whose lease was given away writes nothing, also before the new holder has."""
+    late = take_closing(database, trained.id)
+    forget_closing(database)
+    holder = take_closing(database, trained.id)
+    with pytest.raises(LeaseLostError):
+        write_closing(database, late, trained.spec.space, decide(trained, late))
+    assert counts(database)["hpsearch_round"] == 1
+    write_closing(database, holder, trained.spec.space, decide(trained, holder))
+    assert counts(database)["hpsearch_round"] == 2
+
+
 def test_a_crash_before_the_close_loses_nothing(database, trained, work):
     """A round whose last worker died after its last commit is closed by the next one."""
     take_closing(database, trained.id)
@@ -188,7 +200,7 @@ def test_learning_rates_beyond_reason_diverge_to_the_end(database, database_url,
 
 
 @pytest.fixture
-def tested(database, make_real_study, work):
+def tested(make_real_study, work):
     """A complete study with a winner, whose data are really there."""
     return work(make_real_study())
 

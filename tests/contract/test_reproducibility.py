@@ -1,0 +1,100 @@
+"""The same study gives the same table, whoever trains it and in whatever company."""
+
+import json
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hpsearch.space import Box
+from hpsearch.store.reading import study_document, trials_document
+from hpsearch.store.studies import load_study
+from hpsearch.worker import WorkerOptions, run_worker
+
+ALLOWED_TO_DIFFER = ("started", "finished", "worker", "attempts")
+SEARCH = {"rounds": 2, "trials": 12}
+
+
+def table(database, study):
+    """The bytes of `trials --json` that must be the same."""
+    document = trials_document(database, study)
+    for trial in document:
+        for field in ALLOWED_TO_DIFFER:
+            del trial[field]
+    return json.dumps(document).encode()
+
+
+def run_in_threads(url, study, workers, population):
+    options = WorkerOptions(url, study.name, population=population)
+    with ThreadPoolExecutor(workers) as pool:
+        runs = [pool.submit(run_worker, options, threading.Event()) for _ in range(workers)]
+        return sum(run.result(timeout=60) for run in runs)
+
+
+PROCESS = """
+import sys, threading
+from hpsearch.worker import WorkerOptions, run_worker
+
+run_worker(WorkerOptions(sys.argv[1], sys.argv[2], population=5), threading.Event())
+"""
+
+
+def run_in_processes(url, study, workers):
+    command = [sys.executable, "-c", PROCESS, url, study.name]
+    processes = [subprocess.Popen(command) for _ in range(workers)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * workers
+
+
+@pytest.mark.parametrize("seeds", ["common", "fresh"])
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_the_table_does_not_depend_on_workers(
+    database, database_url, make_real_study, sampler, seeds
+):
+    """1 worker or 2, one trial at a time or 8: every value and every measured figure is equal."""
+    search = SEARCH | {"sampler": sampler, "seeds": seeds}
+    tables = set()
+    for name, workers, population in (("one", 1, 1), ("stacked", 1, 8), ("two", 2, 8)):
+        study = make_real_study(name=name, search=search)
+        assert run_in_threads(database_url, study, workers, population) == 24 + 4
+        tables.add(table(database, study))
+    assert len(tables) == 1
+
+
+def test_the_table_does_not_depend_on_processes(database, database_url, make_real_study):
+    """Two processes that share a study fill the same table as one thread alone."""
+    alone = make_real_study(name="alone", search=SEARCH)
+    shared = make_real_study(name="shared", search=SEARCH)
+    run_in_threads(database_url, alone, 1, 1)
+    run_in_processes(database_url, shared, 2)
+    assert load_study(database, "shared").winner == load_study(database, "alone").winner
+    assert table(database, shared) == table(database, alone)
+
+
+def test_the_seed_decides_the_table(database, database_url, make_real_study):
+    """Another study seed gives another table: the tests above compare something."""
+    tables = set()
+    for seed in (0, 1):
+        study = make_real_study(name=f"seed-{seed}", seed=seed, search=SEARCH)
+        run_in_threads(database_url, study, 1, 8)
+        tables.add(table(database, study))
+    assert len(tables) == 2
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_optunas_samplers_keep_the_budget_and_the_box(
+    database, database_url, make_real_study, sampler
+):
+    """Trials that are placed when they are claimed are as many as planned, all in their box."""
+    study = make_real_study(name=sampler, search=SEARCH | {"sampler": sampler})
+    run_in_threads(database_url, study, 2, 3)
+    document = study_document(database, load_study(database, study.name))
+    assert (document["state"], document["planned"]) == ("complete", 24)
+    ended = ("complete", "diverged", "discarded", "failed")
+    assert sum(document[state] for state in ended) == 24
+    boxes = [Box.from_document(round_["ranges"]) for round_ in document["rounds"]]
+    search = [t for t in trials_document(database, study) if t["purpose"] == "search"]
+    assert [trial["number"] for trial in search] == list(range(24))
+    assert all(boxes[trial["round"] - 1].contains(trial["values"]) for trial in search)
+    assert len({json.dumps(trial["values"]) for trial in search}) == 24
