@@ -13,9 +13,9 @@ from hpsearch.data.sealed import open_test_rows
 from hpsearch.errors import UserError
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import wilson_interval
-from hpsearch.store.claims import TrialResult
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.openings import Opening, begin_opening, finish_opening
+from hpsearch.store.results import TrialResult
 from hpsearch.store.studies import StoredStudy, load_study
 from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import register_worker, worker_stopped

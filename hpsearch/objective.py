@@ -11,7 +11,8 @@ from typing import Protocol
 from hpsearch.data.prepared import Prepared
 from hpsearch.nn.training import Member, TrainedMember, population_size, stacking_key, train
 from hpsearch.space import Value
-from hpsearch.store.claims import ClaimedTrial, TrialResult
+from hpsearch.store.leases import ClaimedTrial
+from hpsearch.store.results import TrialResult
 from hpsearch.store.tables import TrialState
 from hpsearch.study import StudySpec
 

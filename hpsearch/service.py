@@ -25,8 +25,8 @@ from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
 from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process, warm_up
 from hpsearch.report.progress import Progress
-from hpsearch.store.claims import LEASE_SECONDS
 from hpsearch.store.database import Database, open_database
+from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.reading import open_work, study_document
 from hpsearch.store.studies import StoredStudy, create_study, find_study, load_study
 from hpsearch.store.workers import recover_dead_workers

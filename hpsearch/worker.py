@@ -25,8 +25,10 @@ from hpsearch.search.sampling import suggest
 from hpsearch.seeds import Purpose, plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
-from hpsearch.store.claims import LEASE_SECONDS, Claim
+from hpsearch.store.claims import known_trials, set_values
 from hpsearch.store.database import Database, open_database
+from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
+from hpsearch.store.results import commit
 from hpsearch.store.rounds import ClosingTask, take_closing, write_closing
 from hpsearch.store.studies import StoredStudy, find_study, load_study
 from hpsearch.store.workers import register_worker, worker_stopped
@@ -187,9 +189,9 @@ class Worker:
                     claim.trials, values, lambda: stop.is_set() or heartbeat.lost
                 )
             except (TrainingStoppedError, LeaseLostError):
-                claims.hand_back(self._database, claim)
+                hand_back(self._database, claim)
                 return 0
-        return len(claims.commit(self._database, claim, results))
+        return len(commit(self._database, claim, results))
 
     def _values(self, claim: Claim) -> Mapping[int, Mapping[str, Value]]:
         """Planned values, and suggestions of the study's sampler for trials without."""
@@ -197,12 +199,12 @@ class Worker:
         open_ = [trial for trial in claim.trials if trial.values is None]
         if not open_:
             return planned
-        finished, running = claims.known_trials(self._database, self._study.id, claim)
+        finished, running = known_trials(self._database, self._study.id, claim)
         spec = self._study.spec
         seed = plan_seed(spec.seed, claim.round) + open_[0].number
         points = suggest(spec.search.sampler, claim.box, finished, running, len(open_), seed)
         suggested = {trial.id: point for trial, point in zip(open_, points, strict=True)}
-        claims.set_values(self._database, claim, spec.space, suggested)
+        set_values(self._database, claim, spec.space, suggested)
         return planned | suggested
 
 
@@ -271,9 +273,7 @@ class _Heartbeat:
     def _beat(self) -> None:
         while not self._done.wait(self._lease_seconds / 4):
             try:
-                kept = claims.renew(
-                    self._database, self._claim, self._worker_id, self._lease_seconds
-                )
+                kept = renew(self._database, self._claim, self._worker_id, self._lease_seconds)
             except DatabaseError:
                 # Out of reach for now: training goes on, and the token decides at the commit.
                 continue

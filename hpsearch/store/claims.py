@@ -1,19 +1,12 @@
-"""Claims: trials leased to one worker, and results that count exactly once.
-
-A claim is one short write transaction. Its token is the proof of ownership: a result is only
-written where the token still stands, so a worker that comes back after its lease was given to
-somebody else changes nothing.
-"""
+"""Claims: one short write transaction that leases waiting trials to one worker."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from optuna.trial import TrialState as OptunaState
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.outcomes import Outcome
@@ -21,90 +14,18 @@ from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
 from hpsearch.store import tables
-from hpsearch.store.bulk import BulkStorage, FinishedTrial
 from hpsearch.store.database import Database, clock
-from hpsearch.store.documents import box_from, metrics_text, values_from, values_text
+from hpsearch.store.documents import box_from, values_from, values_text
+from hpsearch.store.leases import (
+    LEASE_SECONDS,
+    Claim,
+    ClaimedTrial,
+    lose_trials,
+    owned_trials,
+    worker_seen,
+)
 from hpsearch.store.rounds import TRAINED, new_token, optuna_distributions, search_history
 from hpsearch.store.tables import AttemptOutcome, TrialState
-
-LEASE_SECONDS = 60.0
-# A trial that has taken this many workers with it is not given to another.
-MOST_LOSSES = 3
-SCORE_METRIC = "validation_accuracy"
-LOSS_METRIC = "validation_loss"
-
-_OPTUNA_STATE = {
-    TrialState.COMPLETE: OptunaState.COMPLETE,
-    TrialState.DIVERGED: OptunaState.PRUNED,
-    TrialState.DISCARDED: OptunaState.PRUNED,
-    TrialState.FAILED: OptunaState.FAIL,
-}
-
-
-@dataclass(frozen=True)
-class ClaimedTrial:
-    """A trial as its worker gets it; `values` is None where the sampler suggests now."""
-
-    id: int
-    optuna_trial_id: int
-    number: int
-    seed: int
-    values: dict[str, Value] | None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Trials that belong to one worker until the lease ends.
-
-    Attributes:
-        token: Proof of ownership.
-        purpose: What the round is for.
-        round_id: The round's row.
-        round: The round's number.
-        box: The round's box.
-        trials: In number order.
-    """
-
-    token: int
-    purpose: Purpose
-    round_id: int
-    round: int
-    box: Box
-    trials: tuple[ClaimedTrial, ...]
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """How a trial ended.
-
-    Attributes:
-        state: One of the finished states.
-        curve: Metrics of each epoch, from epoch 1.
-        message: Why it failed, for failed trials.
-        score: Overrides the last epoch's validation accuracy.
-    """
-
-    state: TrialState
-    curve: Sequence[Mapping[str, float]]
-    message: str | None = None
-    score: float | None = None
-
-    @property
-    def final_score(self) -> float | None:
-        """Score of a complete trial."""
-        if self.state != TrialState.COMPLETE:
-            return None
-        return self.score if self.score is not None else self.curve[-1][SCORE_METRIC]
-
-    @property
-    def final_loss(self) -> float | None:
-        """Validation loss at the last epoch, where the trial is complete."""
-        if self.state != TrialState.COMPLETE:
-            return None
-        return self.curve[-1].get(LOSS_METRIC)
-
-
-# ----------------------------------------------------------------------- claim
 
 
 def claim(
@@ -129,7 +50,7 @@ def claim(
         row = _open_round(connection, study_id)
         if row is None:
             return None
-        _seen(connection, worker_id, when)
+        worker_seen(connection, worker_id, when)
         lapsed = (tables.trial.c.round_id == row.id) & (tables.trial.c.lease_until < when)
         lose_trials(connection, database.storage, lapsed, when)
         token = new_token()
@@ -172,12 +93,6 @@ def _open_round(connection: Connection, study_id: int) -> Any:
         .order_by(tables.round_.c.id)
         .limit(1)
     ).one_or_none()
-
-
-def _seen(connection: Connection, worker_id: int, when: float) -> None:
-    connection.execute(
-        update(tables.worker).where(tables.worker.c.id == worker_id).values(seen=when)
-    )
 
 
 def _fair_share(
@@ -260,9 +175,6 @@ def _take(
     return sorted(trials, key=lambda trial: trial.number)
 
 
-# ---------------------------------------------------- values suggested when claimed
-
-
 def known_trials(
     database: Database, study_id: int, claim: Claim
 ) -> tuple[tuple[Outcome, ...], list[dict[str, Value]]]:
@@ -292,7 +204,7 @@ def set_values(
     """
     optuna_ids = {t.id: t.optuna_trial_id for t in claim.trials}
     with database.writing() as connection:
-        if not set(values) <= _owned(connection, claim.token):
+        if not set(values) <= owned_trials(connection, claim.token):
             raise LeaseLostError("the lease lapsed before the values were stored")
         columns = tables.trial.c
         connection.execute(
@@ -307,201 +219,3 @@ def set_values(
         }
         distributions = optuna_distributions(claim.box, declared)
         database.storage.insert_params(connection, params, distributions)
-
-
-# ------------------------------------------------------------- renew, commit, end
-
-
-def renew(
-    database: Database, claim: Claim, worker_id: int, lease_seconds: float = LEASE_SECONDS
-) -> bool:
-    """Prolong the lease; False when every trial of the claim belongs to somebody else."""
-    with database.writing() as connection:
-        until = clock(connection) + lease_seconds
-        mine = (tables.trial.c.token == claim.token) & (tables.trial.c.state == TrialState.RUNNING)
-        kept = connection.execute(update(tables.trial).where(mine).values(lease_until=until))
-        _seen(connection, worker_id, until - lease_seconds)
-        return bool(kept.rowcount)
-
-
-def commit(database: Database, claim: Claim, results: Mapping[int, TrialResult]) -> list[int]:
-    """Write the results of claimed trials, by the trial's row, in one transaction.
-
-    Returns:
-        Rows whose result counted; those the worker had lost meanwhile are left out.
-    """
-    with database.writing() as connection:
-        return write_results(connection, database.storage, claim, results)
-
-
-def write_results(
-    connection: Connection,
-    storage: BulkStorage,
-    claim: Claim,
-    results: Mapping[int, TrialResult],
-) -> list[int]:
-    """`commit` inside a transaction of the caller."""
-    when = clock(connection)
-    owned = _owned(connection, claim.token)
-    counted = {i: result for i, result in results.items() if i in owned}
-    if not counted:
-        return []
-    _set_finished(connection, claim.token, counted, when)
-    _write_epochs(connection, counted)
-    end_attempts(connection, list(counted), AttemptOutcome.FINISHED, when)
-    optuna_ids = {t.id: t.optuna_trial_id for t in claim.trials}
-    ends = [_optuna_end(optuna_ids[i], result) for i, result in counted.items()]
-    storage.finish(connection, ends, when)
-    return list(counted)
-
-
-def hand_back(database: Database, claim: Claim) -> None:
-    """Return a claim's unfinished trials at once, as if they had never been taken."""
-    with database.writing() as connection:
-        when = clock(connection)
-        owned = _owned(connection, claim.token)
-        if not owned:
-            return
-        end_attempts(connection, list(owned), AttemptOutcome.RETURNED, when)
-        _set_waiting(connection, owned)
-        ids = [t.optuna_trial_id for t in claim.trials if t.id in owned]
-        database.storage.hand_back(connection, ids)
-
-
-def lose_trials(
-    connection: Connection, storage: BulkStorage, which: ColumnElement[bool], when: float
-) -> int:
-    """Take running trials from workers that are gone; the third loss fails a trial.
-
-    Returns:
-        How many trials were taken.
-    """
-    columns = tables.trial.c
-    rows = connection.execute(
-        select(columns.id, columns.optuna_trial_id, columns.losses)
-        .where(which, columns.state == TrialState.RUNNING, columns.purpose.in_(TRAINED))
-        .with_for_update(skip_locked=True)
-    ).all()
-    if not rows:
-        return 0
-    ids = [row.id for row in rows]
-    end_attempts(connection, ids, AttemptOutcome.LOST, when)
-    connection.execute(
-        update(tables.trial).where(columns.id.in_(ids)).values(losses=columns.losses + 1)
-    )
-    fatal = [row for row in rows if row.losses + 1 >= MOST_LOSSES]
-    again = [row for row in rows if row.losses + 1 < MOST_LOSSES]
-    _fail(connection, storage, fatal, when)
-    if again:
-        _set_waiting(connection, {row.id for row in again})
-        storage.hand_back(connection, [row.optuna_trial_id for row in again])
-    return len(rows)
-
-
-def _fail(connection: Connection, storage: BulkStorage, rows: Sequence[Any], when: float) -> None:
-    if not rows:
-        return
-    message = f"{MOST_LOSSES} workers died or vanished while training it"
-    connection.execute(
-        update(tables.trial)
-        .where(tables.trial.c.id.in_([row.id for row in rows]))
-        .values(
-            state=TrialState.FAILED, message=message, token=None, lease_until=None, finished=when
-        )
-    )
-    ends = [FinishedTrial(row.optuna_trial_id, OptunaState.FAIL, None, {}) for row in rows]
-    storage.finish(connection, ends, when)
-
-
-def _owned(connection: Connection, token: int) -> set[int]:
-    columns = tables.trial.c
-    rows = connection.scalars(
-        select(columns.id)
-        .where(columns.token == token, columns.state == TrialState.RUNNING)
-        .with_for_update()
-    )
-    return set(rows)
-
-
-def _set_waiting(connection: Connection, ids: set[int]) -> None:
-    connection.execute(
-        update(tables.trial)
-        .where(tables.trial.c.id.in_(ids))
-        .values(
-            state=TrialState.WAITING,
-            token=None,
-            lease_until=None,
-            worker_id=None,
-            started=None,
-        )
-    )
-
-
-def _set_finished(
-    connection: Connection, token: int, results: Mapping[int, TrialResult], when: float
-) -> None:
-    """Compare and set: the token in the WHERE clause is what keeps late results out."""
-    columns = tables.trial.c
-    connection.execute(
-        update(tables.trial)
-        .where(columns.id == bindparam("trial"), columns.token == bindparam("proof"))
-        .values(
-            state=bindparam("new_state"),
-            score=bindparam("new_score"),
-            loss=bindparam("new_loss"),
-            message=bindparam("new_message"),
-            token=None,
-            lease_until=None,
-            finished=when,
-        ),
-        [
-            {
-                "trial": i,
-                "proof": token,
-                "new_state": result.state,
-                "new_score": result.final_score,
-                "new_loss": result.final_loss,
-                "new_message": result.message,
-            }
-            for i, result in results.items()
-        ],
-    )
-
-
-def _write_epochs(connection: Connection, results: Mapping[int, TrialResult]) -> None:
-    rows = [
-        {"trial_id": i, "epoch": epoch, "metrics": metrics_text(metrics)}
-        for i, result in results.items()
-        for epoch, metrics in enumerate(result.curve, start=1)
-    ]
-    if rows:
-        connection.execute(insert(tables.epoch), rows)
-
-
-def end_attempts(
-    connection: Connection, ids: Sequence[int], outcome: AttemptOutcome, when: float
-) -> None:
-    """Write down how the running attempts at these trials ended."""
-    connection.execute(
-        update(tables.attempt)
-        .where(
-            tables.attempt.c.trial_id.in_(ids),
-            tables.attempt.c.outcome == AttemptOutcome.RUNNING,
-        )
-        .values(outcome=outcome, ended=when)
-    )
-
-
-def _optuna_end(optuna_id: int, result: TrialResult) -> FinishedTrial:
-    steps = {
-        epoch: _step_value(metrics)
-        for epoch, metrics in enumerate(result.curve, start=1)
-        if SCORE_METRIC in metrics
-    }
-    return FinishedTrial(optuna_id, _OPTUNA_STATE[result.state], result.final_score, steps)
-
-
-def _step_value(metrics: Mapping[str, float]) -> float:
-    """The score at an epoch; NaN where the network had already diverged."""
-    finite = all(math.isfinite(value) for value in metrics.values())
-    return metrics[SCORE_METRIC] if finite else math.nan

@@ -15,9 +15,10 @@ from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.space import Value, plain
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
-from hpsearch.store.claims import Claim, ClaimedTrial, TrialResult, end_attempts, write_results
 from hpsearch.store.database import Database, clock, inserted_id
 from hpsearch.store.documents import box_text, values_from, values_text
+from hpsearch.store.leases import Claim, ClaimedTrial, end_attempts
+from hpsearch.store.results import TrialResult, write_results
 from hpsearch.store.rounds import new_token, optuna_distributions
 from hpsearch.store.studies import StoredStudy
 from hpsearch.store.tables import AttemptOutcome, TrialState

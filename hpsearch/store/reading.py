@@ -12,10 +12,10 @@ from sqlalchemy import Connection, case, func, select
 from hpsearch.search.narrowing import elites
 from hpsearch.seeds import Purpose
 from hpsearch.store import tables
-from hpsearch.store.claims import SCORE_METRIC
 from hpsearch.store.database import Database, clock
 from hpsearch.store.documents import range_from
 from hpsearch.store.openings import test_figure
+from hpsearch.store.results import SCORE_METRIC
 from hpsearch.store.rounds import outcomes
 from hpsearch.store.studies import StoredStudy
 from hpsearch.store.tables import TrialState

@@ -13,8 +13,8 @@ import psutil
 from sqlalchemy import insert, select, update
 
 from hpsearch.store import tables
-from hpsearch.store.claims import lose_trials
 from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.leases import lose_trials
 
 
 def register_worker(

@@ -17,9 +17,9 @@ from sqlalchemy import create_engine, text
 from hpsearch.data.prepared import prepare
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
-from hpsearch.store.claims import TrialResult
 from hpsearch.store.database import open_database
 from hpsearch.store.engine import parse_url
+from hpsearch.store.results import TrialResult
 from hpsearch.store.studies import create_study, load_study
 from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import register_worker

@@ -13,9 +13,11 @@ from sqlalchemy import select, update
 from hpsearch.errors import LeaseLostError
 from hpsearch.seeds import Purpose
 from hpsearch.store import claims, tables
-from hpsearch.store.claims import MOST_LOSSES, claim, commit, hand_back, renew
+from hpsearch.store.claims import claim
 from hpsearch.store.database import open_database
+from hpsearch.store.leases import MOST_LOSSES, hand_back, renew
 from hpsearch.store.reading import lost_attempts, trials_document
+from hpsearch.store.results import TrialResult, commit
 from hpsearch.store.studies import create_study
 from hpsearch.store.tables import AttemptOutcome, TrialState
 from hpsearch.store.workers import (
@@ -257,7 +259,7 @@ def test_a_trial_handed_back_is_as_if_never_taken(database, study, worker_id):
 def test_a_result_keeps_how_it_ended(database, study, worker_id, complete_with, diverged):
     """Complete, diverged and failed trials each keep state, score, curve and message."""
     taken = claim(database, study.id, worker_id, 3)
-    failed = claims.TrialResult(TrialState.FAILED, (), "ValueError: no")
+    failed = TrialResult(TrialState.FAILED, (), "ValueError: no")
     ends = [complete_with(0.5), diverged, failed]
     commit(database, taken, {t.id: end for t, end in zip(taken.trials, ends, strict=True)})
     first, second, third = trials_document(database, study)[:3]

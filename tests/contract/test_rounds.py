@@ -13,7 +13,7 @@ from hpsearch.final import open_sealed_test
 from hpsearch.search.rounds import close_search_round
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
-from hpsearch.store.claims import claim, commit
+from hpsearch.store.claims import claim
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.openings import begin_opening, finish_opening
 from hpsearch.store.reading import (
@@ -23,6 +23,7 @@ from hpsearch.store.reading import (
     study_document,
     trials_document,
 )
+from hpsearch.store.results import commit
 from hpsearch.store.rounds import take_closing, write_closing
 from hpsearch.store.studies import load_study
 from hpsearch.worker import WorkerOptions, close_finished_round, run_worker

@@ -1,0 +1,149 @@
+"""Results that count exactly once.
+
+A result is only written where the claim's token still stands, so a worker that comes back after
+its lease was given to somebody else changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy import Connection, bindparam, insert, update
+
+from hpsearch.store import tables
+from hpsearch.store.bulk import BulkStorage, FinishedTrial
+from hpsearch.store.database import Database, clock
+from hpsearch.store.documents import metrics_text
+from hpsearch.store.leases import Claim, end_attempts, owned_trials
+from hpsearch.store.tables import AttemptOutcome, TrialState
+
+SCORE_METRIC = "validation_accuracy"
+LOSS_METRIC = "validation_loss"
+
+_OPTUNA_STATE = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.DIVERGED: OptunaState.PRUNED,
+    TrialState.DISCARDED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    Attributes:
+        state: One of the finished states.
+        curve: Metrics of each epoch, from epoch 1.
+        message: Why it failed, for failed trials.
+        score: Overrides the last epoch's validation accuracy.
+    """
+
+    state: TrialState
+    curve: Sequence[Mapping[str, float]]
+    message: str | None = None
+    score: float | None = None
+
+    @property
+    def final_score(self) -> float | None:
+        """Score of a complete trial."""
+        if self.state != TrialState.COMPLETE:
+            return None
+        return self.score if self.score is not None else self.curve[-1][SCORE_METRIC]
+
+    @property
+    def final_loss(self) -> float | None:
+        """Validation loss at the last epoch, where the trial is complete."""
+        if self.state != TrialState.COMPLETE:
+            return None
+        return self.curve[-1].get(LOSS_METRIC)
+
+
+def commit(database: Database, claim: Claim, results: Mapping[int, TrialResult]) -> list[int]:
+    """Write the results of claimed trials, by the trial's row, in one transaction.
+
+    Returns:
+        Rows whose result counted; those the worker had lost meanwhile are left out.
+    """
+    with database.writing() as connection:
+        return write_results(connection, database.storage, claim, results)
+
+
+def write_results(
+    connection: Connection,
+    storage: BulkStorage,
+    claim: Claim,
+    results: Mapping[int, TrialResult],
+) -> list[int]:
+    """`commit` inside a transaction of the caller."""
+    when = clock(connection)
+    owned = owned_trials(connection, claim.token)
+    counted = {i: result for i, result in results.items() if i in owned}
+    if not counted:
+        return []
+    _set_finished(connection, claim.token, counted, when)
+    _write_epochs(connection, counted)
+    end_attempts(connection, list(counted), AttemptOutcome.FINISHED, when)
+    optuna_ids = {t.id: t.optuna_trial_id for t in claim.trials}
+    ends = [_optuna_end(optuna_ids[i], result) for i, result in counted.items()]
+    storage.finish(connection, ends, when)
+    return list(counted)
+
+
+def _set_finished(
+    connection: Connection, token: int, results: Mapping[int, TrialResult], when: float
+) -> None:
+    """Compare and set: the token in the WHERE clause is what keeps late results out."""
+    columns = tables.trial.c
+    connection.execute(
+        update(tables.trial)
+        .where(columns.id == bindparam("trial"), columns.token == bindparam("proof"))
+        .values(
+            state=bindparam("new_state"),
+            score=bindparam("new_score"),
+            loss=bindparam("new_loss"),
+            message=bindparam("new_message"),
+            token=None,
+            lease_until=None,
+            finished=when,
+        ),
+        [
+            {
+                "trial": i,
+                "proof": token,
+                "new_state": result.state,
+                "new_score": result.final_score,
+                "new_loss": result.final_loss,
+                "new_message": result.message,
+            }
+            for i, result in results.items()
+        ],
+    )
+
+
+def _write_epochs(connection: Connection, results: Mapping[int, TrialResult]) -> None:
+    rows = [
+        {"trial_id": i, "epoch": epoch, "metrics": metrics_text(metrics)}
+        for i, result in results.items()
+        for epoch, metrics in enumerate(result.curve, start=1)
+    ]
+    if rows:
+        connection.execute(insert(tables.epoch), rows)
+
+
+def _optuna_end(optuna_id: int, result: TrialResult) -> FinishedTrial:
+    steps = {
+        epoch: _step_value(metrics)
+        for epoch, metrics in enumerate(result.curve, start=1)
+        if SCORE_METRIC in metrics
+    }
+    return FinishedTrial(optuna_id, _OPTUNA_STATE[result.state], result.final_score, steps)
+
+
+def _step_value(metrics: Mapping[str, float]) -> float:
+    """The score at an epoch; NaN where the network had already diverged."""
+    finite = all(math.isfinite(value) for value in metrics.values())
+    return metrics[SCORE_METRIC] if finite else math.nan
