@@ -25,6 +25,8 @@ MARGIN_GAPS = 1.5
 # A range is narrowed when chance alone would gather the elites so closely, were the dimension
 # without effect, in fewer than 1 of 100 rounds.
 CHANCE = 0.01
+# Between the two, the ledger says that there is some evidence, but not enough.
+WEAK_CHANCE = 0.2
 RULE = "hull of the elites plus 1.5 mean gaps, where chance is below 1 %"
 
 
@@ -129,9 +131,9 @@ def _decide_interval(
     low, high = _ends(interval, values, _values(dimension.name, tried))
     edge = _edge(interval, limits, low, high)
     spread = _share(interval, min(values), max(values))
-    if chance_of_hull(spread, len(best)) >= CHANCE:
-        reason = f"kept: {_count(best)} spread over {spread:.0%} of the range, "
-        reason += "no evidence that it matters" + _reaching(edge, limits)
+    chance = chance_of_hull(spread, len(best))
+    if chance >= CHANCE:
+        reason = _not_narrowed(best, spread, chance) + _reaching(edge, limits)
         return _kept(dimension, len(best), edge, reason)
     narrower = _narrower(interval, low, high)
     if narrower == interval:
@@ -139,6 +141,17 @@ def _decide_interval(
         return _kept(dimension, len(best), edge, reason)
     reason = f"narrowed: {_count(best)} lie in {spread:.0%} of the range" + _crowding(edge, limits)
     return LedgerRow(dimension.name, narrower, interval, len(best), RULE, "narrowed", edge, reason)
+
+
+def _not_narrowed(best: list[Outcome], spread: float, chance: float) -> str:
+    if chance < WEAK_CHANCE:
+        return (
+            f"kept: {_count(best)} lie in {spread:.0%} of the range, as chance alone has it in "
+            f"{chance:.1%} of rounds: not enough to narrow on"
+        )
+    return (
+        f"kept: {_count(best)} spread over {spread:.0%} of the range, no evidence that it matters"
+    )
 
 
 def _values(name: str, outcomes: Sequence[Outcome]) -> list[float]:

@@ -259,3 +259,13 @@ def test_the_first_ledger_is_the_study_file():
     assert [(r.decision, r.range, r.previous, r.elites) for r in rows] == [
         ("declared", RATE, None, 0)
     ]
+
+
+def test_weak_evidence_is_called_so():
+    """Four elites in a fifth of the range: kept, with how often chance alone does that."""
+    box = Box((Dimension("learning_rate", Interval(0.0, 1.0)),))
+    best = [Outcome(i, {"learning_rate": 0.4 + 0.05 * i}, 0.9, 0.1) for i in range(4)]
+    rest = [Outcome(4 + i, {"learning_rate": i / 12}, 0.1, 2.0) for i in range(12)]
+    (row,) = narrow(box, box, best + rest, 1000)
+    assert row.decision == "kept"
+    assert "chance alone has it in 1.2% of rounds" in row.reason
