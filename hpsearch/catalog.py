@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DEFAULT = "digits"
+DEFAULT_STUDY = "digits"
 
 
 def shipped_studies() -> dict[str, Path]:

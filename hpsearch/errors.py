@@ -11,7 +11,8 @@ HpsearchError
 │   │   └── NoStudiesError     it holds no hpsearch studies, and was not to be given any
 │   └── TrackingError        the tracking server or its port cannot be used
 ├── LeaseLostError         a worker came back too late; its result is not counted
-└── TrainingStoppedError   training was asked to stop before its last epoch
+├── TrainingStoppedError   training was asked to stop before its last epoch
+└── Interrupted            the search was asked to stop, and did; nothing is lost
 ```
 """
 
@@ -64,3 +65,7 @@ class LeaseLostError(HpsearchError):
 
 class TrainingStoppedError(HpsearchError):
     """Training was asked to stop before its last epoch; there is no result."""
+
+
+class Interrupted(HpsearchError):  # noqa: N818 - not an error: somebody asked for it
+    """The search was asked to stop and did; the same command goes on with it."""

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from hpsearch.data.prepared import prepare
-from hpsearch.errors import HpsearchError, StudyChangedError, UserError
+from hpsearch.errors import HpsearchError, Interrupted, StudyChangedError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
@@ -29,6 +29,7 @@ from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.reading import open_work, study_document
 from hpsearch.store.studies import StoredStudy, create_study, find_study, load_study
+from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import recover_dead_workers
 from hpsearch.study import StudySpec
 from hpsearch.worker import WorkerOptions
@@ -69,10 +70,6 @@ class StartOptions:
 
 
 Watch = Callable[[Progress], None]
-
-
-class Interrupted(HpsearchError):  # noqa: N818 - not an error: somebody asked for it
-    """The search was asked to stop and did; the same command goes on with it."""
 
 
 class Search:
@@ -188,7 +185,7 @@ class Search:
                 watch(progress)
                 if load_study(database, study.name).state == "complete":
                     break
-                crew.keep_up(progress.finished)
+                crew.keep_up(_ended(progress))
                 self._stop.event.wait(_WATCH_SECONDS)
         finally:
             self._dismiss(launcher)
@@ -318,6 +315,13 @@ class Mirror:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+
+
+def _ended(progress: Progress) -> int:
+    """Finished trials of every purpose: what tells a crew that works from one that only dies."""
+    unfinished = (TrialState.WAITING, TrialState.RUNNING)
+    counts = [pair for states in progress.counts.values() for pair in states.items()]
+    return sum(count for state, count in counts if state not in unfinished)
 
 
 def check_same(study: StoredStudy, spec: StudySpec) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from hpsearch.cli import check, list_, new, ranges, show, start, sync, test, trials, ui, worker
 from hpsearch.errors import HpsearchError, UserError
+from hpsearch.launch.threads import one_blas_thread
 
 app = typer.Typer(
     name="hpsearch",
@@ -35,9 +36,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def run() -> None:
     """Entry point; exit codes: 0 done, 2 a mistake in what was given, 1 else, 130 Ctrl-C."""
-    # One BLAS thread per process, set before anything imports NumPy.
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    one_blas_thread()
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except UsageError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,8 @@ def new(
     from hpsearch.study_file import parse_study
 
     path = Path(f"{name}.toml")
-    text = re.sub(r"(?m)^name\s*=.*$", f'name = "{name}"', _template(origin, database), count=1)
+    line = f"name = {json.dumps(name)}"
+    text = re.sub(r"(?m)^\s*name\s*=.*$", lambda _: line, _template(origin, database), count=1)
     parse_study(text, str(path))  # refuses a name that cannot be one, before anything is written
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -44,5 +46,5 @@ def _template(origin: str | None, database: str) -> str:
 
     if origin is None:
         return read_study(Path(__file__).with_name("new_study.toml"))
-    stored = None if Path(origin).exists() else stored_study(database, origin)
+    stored = None if Path(origin).is_file() else stored_study(database, origin)
     return stored.source if stored else read_study(find_study_file(origin))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-import typer
+from contextlib import closing
 
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE
@@ -16,19 +14,14 @@ def ranges(
     as_json: options.Json = False,
 ) -> None:
     """Show why every range is what it is."""
-    from hpsearch.report.console import console_for
+    from hpsearch.cli.output import emit
     from hpsearch.report.tables import print_ledger
     from hpsearch.store.database import open_database
     from hpsearch.store.reading import ranges_document
     from hpsearch.store.studies import load_study
 
-    store = open_database(database)
-    try:
+    with closing(open_database(database)) as store:
         study = load_study(store, name)
-        document = ranges_document(store, study)
-    finally:
-        store.close()
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        print_ledger(console_for(as_json=False, quiet=False), document, study.spec.search.rounds)
+        ledger = ranges_document(store, study)
+    rounds = study.spec.search.rounds
+    emit(ledger, as_json=as_json, people=lambda console: print_ledger(console, ledger, rounds))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpsearch.catalog import DEFAULT_STUDY
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
 
@@ -31,7 +31,7 @@ class Launcher(StrEnum):
 def start(  # noqa: PLR0917 - every argument but the first is an option
     study: Annotated[
         str, typer.Argument(metavar="[STUDY.toml]", help="Study file, or the name of a study.")
-    ] = "digits",
+    ] = DEFAULT_STUDY,
     database: options.Database = DEFAULT_DATABASE,
     tracking: options.Tracking = DEFAULT_TRACKING,
     data_dir: options.DataDir = None,
@@ -80,7 +80,7 @@ def _study(study: str, database: str) -> tuple[StudySpec, str]:
     """The study meant by a path, a stored study's name or a shipped one's, with its file's text."""
     from hpsearch.study_file import parse_study, read_study
 
-    stored = None if Path(study).exists() else stored_study(database, study)
+    stored = None if Path(study).is_file() else stored_study(database, study)
     if stored is not None:
         return stored.spec, stored.source
     path = find_study_file(study)
@@ -98,10 +98,8 @@ def stored_study(database: str, name: str) -> StoredStudy | None:
         store = open_database(database)
     except NoStudiesError:
         return None  # `start` makes it, or says what is wrong with it
-    try:
+    with closing(store):
         return find_study(store, name)
-    finally:
-        store.close()
 
 
 def find_study_file(study: str) -> Path:
@@ -114,7 +112,7 @@ def find_study_file(study: str) -> Path:
     from hpsearch.errors import StudyFileError
 
     path, shipped = Path(study), shipped_studies()
-    if path.exists():
+    if path.is_file():
         return path
     if study not in shipped:
         known = ", ".join(shipped)
@@ -126,9 +124,10 @@ def find_study_file(study: str) -> Path:
 
 
 def _run(search: Search, console: Console, *, as_json: bool) -> None:
+    from hpsearch.cli.output import print_json
+    from hpsearch.errors import Interrupted
     from hpsearch.report.live import watching
     from hpsearch.report.summary import print_interrupted, print_opening, print_result
-    from hpsearch.service import Interrupted
     from hpsearch.store.reading import ranges_document
 
     study = search.open()
@@ -140,20 +139,15 @@ def _run(search: Search, console: Console, *, as_json: bool) -> None:
         document = search.document(study)
         print_interrupted(console, study, document)
         if as_json:
-            _print_json(document)
+            print_json(document)
         raise typer.Exit(130) from None
     document = search.document(study)
     print_result(console, study, document, ranges_document(search.opened, study))
     if as_json:
-        _print_json(document)
+        print_json(document)
     _finish_mirror(search, console, study)
     if document["winner"] is None:
         raise typer.Exit(1)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
-    sys.stdout.flush()
 
 
 def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None:
@@ -166,4 +160,6 @@ def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None
     except KeyboardInterrupt:
         said = "interrupted"
     if said:
-        console.print(f"MLflow: {said}. `hpsearch sync {study.name}` copies the rest.")
+        console.print(
+            f"MLflow: {said}. `hpsearch sync {study.name}` copies the rest.", markup=False
+        )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-import typer
+from contextlib import closing
 
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE
@@ -17,31 +15,16 @@ def test(
     as_json: options.Json = False,
 ) -> None:
     """Score the winner on the test split; every opening is counted and reported."""
+    from hpsearch.cli.output import emit
+    from hpsearch.final import open_sealed_test
     from hpsearch.launch.local import run_in_process
-    from hpsearch.report.console import console_for
     from hpsearch.report.summary import print_test
     from hpsearch.store.database import open_database
     from hpsearch.store.openings import test_figure
     from hpsearch.store.studies import load_study
 
-    run_in_process(open_sealed_test_of, database, name, data_dir)
-    store = open_database(database)
-    try:
-        figure = test_figure(store, load_study(store, name).id)
-    finally:
-        store.close()
-    if as_json:
-        typer.echo(json.dumps(figure))
-        return
-    console = console_for(as_json=False, quiet=False)
-    print_test(console, name, figure)
-    console.print(f"`hpsearch sync {name}` copies it to MLflow.")
-
-
-def open_sealed_test_of(database: str, name: str, data_dir: object) -> None:
-    """Open the split in this process; a name of its own so that it can be sent to another."""
-    from pathlib import Path
-
-    from hpsearch.final import open_sealed_test
-
-    open_sealed_test(database, name, data_dir if isinstance(data_dir, Path) else None)
+    with closing(open_database(database)) as store:
+        study = load_study(store, name)
+        run_in_process(open_sealed_test, database, name, data_dir)
+        figure = test_figure(store, study.id)
+    emit(figure, as_json=as_json, people=lambda console: print_test(console, name, figure))

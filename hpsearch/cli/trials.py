@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-import typer
+from contextlib import closing
 
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE
@@ -16,18 +14,12 @@ def trials(
     as_json: options.Json = False,
 ) -> None:
     """List the trials of a study; --json adds every epoch."""
-    from hpsearch.report.console import console_for
+    from hpsearch.cli.output import emit
     from hpsearch.report.tables import print_trials
     from hpsearch.store.database import open_database
     from hpsearch.store.reading import trials_document
     from hpsearch.store.studies import load_study
 
-    store = open_database(database)
-    try:
+    with closing(open_database(database)) as store:
         document = trials_document(store, load_study(store, name))
-    finally:
-        store.close()
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        print_trials(console_for(as_json=False, quiet=False), document)
+    emit(document, as_json=as_json, people=lambda console: print_trials(console, document))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
+from queue import SimpleQueue
 
-from hpsearch.errors import HpsearchError, UserError
+from hpsearch.errors import UserError
 from hpsearch.launch.launcher import WorkerEnd
 from hpsearch.worker import WorkerOptions, run_worker
 
@@ -17,7 +19,7 @@ class InlineLauncher:
         self._options = options
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._ended: list[WorkerEnd] = []
+        self._ended: SimpleQueue[WorkerEnd] = SimpleQueue()
 
     def start(self, count: int) -> None:
         """Start that many more workers."""
@@ -32,8 +34,7 @@ class InlineLauncher:
 
     def ended(self) -> list[WorkerEnd]:
         """Workers that ended since the last call."""
-        ended, self._ended = self._ended, []
-        return ended
+        return [self._ended.get() for _ in range(self._ended.qsize())]
 
     def stop(self) -> None:
         """Ask every worker to hand back its trials and leave."""
@@ -54,8 +55,9 @@ class InlineLauncher:
         try:
             run_worker(self._options, self._stop)
         except UserError as error:
-            self._ended.append(WorkerEnd(str(error), mistake=True))
-        except HpsearchError as error:
-            self._ended.append(WorkerEnd(str(error)))
+            self._ended.put(WorkerEnd(str(error), mistake=True))
+        except Exception as error:  # noqa: BLE001 - a thread's last words, as a process has them
+            traceback.print_exc()
+            self._ended.put(WorkerEnd(f"{type(error).__name__}: {error}"))
         else:
-            self._ended.append(WorkerEnd("", finished=True))
+            self._ended.put(WorkerEnd("", finished=True))

@@ -17,10 +17,8 @@ from multiprocessing.process import BaseProcess
 
 from hpsearch.errors import HpsearchError, UserError
 from hpsearch.launch.launcher import WorkerEnd
+from hpsearch.launch.threads import one_blas_thread
 from hpsearch.worker import WorkerOptions, run_worker
-
-# One BLAS thread per worker; must stand in the environment before NumPy is imported.
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,7 @@ def warm_up() -> None:
     """Start the fork server in the background, while this process does something else."""
     from multiprocessing import forkserver
 
-    for name in _ONE_THREAD:
-        os.environ.setdefault(name, "1")
+    one_blas_thread()
     multiprocessing.get_context("forkserver").set_forkserver_preload(["hpsearch.launch.preload"])
     forkserver.ensure_running()
 
@@ -92,7 +89,11 @@ def run_in_process(function: Callable[..., None], *arguments: object) -> None:
         HpsearchError: If the process ended in any other way than by returning.
     """
     child = _spawn(_call, function, *arguments)
-    child.process.join()
+    try:
+        child.process.join()
+    except BaseException:
+        child.process.kill()  # Ctrl-C: nothing goes on behind the prompt
+        raise
     end = _end(child)
     if end.mistake:
         raise UserError(end.message)
@@ -144,6 +145,9 @@ def _report(messages: Connection, work: Callable[[], object]) -> None:
         work()
     except UserError as error:
         messages.send(("mistake", str(error)))
+    except Exception as error:
+        messages.send(("crash", f"{type(error).__name__}: {error}"))
+        raise
     else:
         messages.send(("finished", ""))
 

@@ -142,6 +142,8 @@ COMMAND_MISTAKES = [
     (["start", "--launcher", "moon"], ["--launcher", "local"]),
     (["start", "nowhere"], ["nowhere", "digits, mnist-500, moons"]),
     (["ui", "--tracking", "none"], ["--tracking none"]),
+    (["new", "a\\1"], ["a name starts with"]),
+    (["new", 'a"b'], ["a name starts with"]),
 ]
 
 

@@ -95,11 +95,11 @@ def test_a_worker_may_join_and_leave_at_any_time(hpsearch: Command, started: Sta
     file = hpsearch.write("slow.toml", SLOW_STUDY)
     search = started("start", file, "--workers", "1", *LOCAL)
     until(lambda: finished(hpsearch) >= 1, "the first trials")
-    helper = started("worker", "slow")
+    joined = started("worker", "slow")
     out, err = search.communicate(timeout=120)
     assert search.returncode == 0, out + err
-    out, err = helper.communicate(timeout=30)
-    assert helper.returncode == 0, err
+    out, err = joined.communicate(timeout=30)
+    assert joined.returncode == 0, err
     trials = hpsearch.json("trials", "slow")
     assert sum(t["purpose"] == "search" for t in trials) == 120
     assert len({t["worker"] for t in trials if t["purpose"] == "search"}) == 2

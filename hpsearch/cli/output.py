@@ -1,0 +1,27 @@
+"""One document, printed for a program or for a person."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def emit(document: Any, *, as_json: bool, people: Callable[[Console], None]) -> None:
+    """Print the document as JSON on standard output, or let `people` print it on a console."""
+    if as_json:
+        print_json(document)
+        return
+    from hpsearch.report.console import console_for
+
+    people(console_for(as_json=False, quiet=False))
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output, out at once."""
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
