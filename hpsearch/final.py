@@ -10,11 +10,11 @@ import numpy as np
 
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sealed import open_test_rows
-from hpsearch.errors import UserError
+from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import wilson_interval
 from hpsearch.store.database import Database, open_database
-from hpsearch.store.openings import Opening, begin_opening, finish_opening
+from hpsearch.store.openings import Opening, begin_opening, finish_opening, test_figure
 from hpsearch.store.results import TrialResult
 from hpsearch.store.studies import StoredStudy, load_study
 from hpsearch.store.tables import TrialState
@@ -25,11 +25,22 @@ from hpsearch.worker import checked_data, machine_fingerprint
 TEST_METRIC = "test_accuracy"
 
 
-def open_sealed_test(database_url: str, study_name: str, data_dir: Path | None) -> None:
+def open_sealed_test(
+    database_url: str,
+    study_name: str,
+    data_dir: Path | None,
+    again: bool = False,
+) -> None:
     """Open the test split once, in this process; its result is in the database afterwards.
 
     The opening is on the disk before the first test row is read, and a process that dies in
     between leaves an opening that the next call finishes: it is not counted twice.
+
+    Args:
+        database_url: Address of the database.
+        study_name: A complete study.
+        data_dir: Folder with data files, None for the default places.
+        again: Whether to open the split once more when its figure is known already.
 
     Raises:
         UserError: If the study is not complete or has no winner.
@@ -44,7 +55,9 @@ def open_sealed_test(database_url: str, study_name: str, data_dir: Path | None) 
         worker_id, _ = register_worker(database, study.id, machine_fingerprint())
         try:
             with threadpool_limits(1):
-                _open(database, study, prepared, data_dir, worker_id)
+                opening = begin_opening(database, study, worker_id, again=again)
+                if opening is not None:
+                    _open(database, study, prepared, data_dir, opening, again=again)
         finally:
             worker_stopped(database, worker_id)
     finally:
@@ -66,9 +79,10 @@ def _open(
     study: StoredStudy,
     prepared: Prepared,
     data_dir: Path | None,
-    worker_id: int,
+    opening: Opening,
+    *,
+    again: bool,
 ) -> None:
-    opening = begin_opening(database, study, worker_id)
     settings = study.spec.settings(opening.values)
     rows = prepared.training().joined(prepared.validation())
     (trial,) = opening.claim.trials
@@ -78,9 +92,13 @@ def _open(
         member = replace(member, diverged=True)
     result = _figure(study, opening, settings, member, prepared, data_dir)
     state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
-    finish_opening(
-        database, opening, result, TrialResult(state, member.curve, score=result["score"])
-    )
+    trial_result = TrialResult(state, member.curve, score=result["score"])
+    try:
+        finish_opening(database, opening, result, trial_result)
+    except LeaseLostError:
+        # Another process has taken the same opening up. If it was faster the figure is there.
+        if again or test_figure(database, study.id) is None:
+            raise
 
 
 def _figure(

@@ -7,8 +7,6 @@ and watches; it can be killed at any moment and the same command goes on where i
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from hpsearch.data.prepared import prepare
+from hpsearch.data.prepared import Prepared, prepare
 from hpsearch.errors import HpsearchError, Interrupted, StudyChangedError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
 from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process, warm_up
 from hpsearch.report.progress import Progress
+from hpsearch.search.sampling import check_sampler
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.reading import open_work, study_document
@@ -32,6 +31,7 @@ from hpsearch.store.studies import StoredStudy, create_study, find_study, load_s
 from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import recover_dead_workers
 from hpsearch.study import StudySpec
+from hpsearch.tracking.process import Mirror
 from hpsearch.worker import WorkerOptions
 
 # How often the database is asked how far the search is.
@@ -97,24 +97,30 @@ class Search:
             StudyChangedError: If the database has a study of this name with other settings.
             UserError: If database or data cannot be used; nothing has been created then.
         """
+        check_sampler(self.spec.search.sampler)
         if self._options.launcher == "local":
             warm_up()
         prepared = prepare(self.spec, self._options.data_dir)
         self.database = open_database(self._options.database, create=True)
         study = find_study(self.database, self.spec.name)
-        if study is None:
-            study = create_study(
-                self.database,
-                self.spec,
-                self._source,
-                prepared.fingerprint,
-                len(prepared.validation()),
-                keep_sealed=not self._options.open_test,
-            )
-        else:
-            check_same(study, self.spec)
-            self.resumed = True
+        created = None if study else self._create(prepared)
+        if created is not None:
+            return created
+        # Found now or, where another `start` was faster by a moment, after all.
+        study = study or load_study(self.database, self.spec.name)
+        check_same(study, self.spec)
+        self.resumed = True
         return study
+
+    def _create(self, prepared: Prepared) -> StoredStudy | None:
+        return create_study(
+            self.opened,
+            self.spec,
+            self._source,
+            prepared.fingerprint,
+            len(prepared.validation()),
+            keep_sealed=not self._options.open_test,
+        )
 
     def run(self, study: StoredStudy, watch: Watch) -> StoredStudy:
         """Search, confirm, and open the test split unless it is to stay sealed.
@@ -131,7 +137,7 @@ class Search:
             HpsearchError: If workers keep dying.
         """
         database = self.opened
-        self._mirror = Mirror.start(self._options, study.name)
+        self._mirror = Mirror.start(self._options.database, self._options.tracking, study.name)
         with self._stop.installed():
             if study.state != "complete":
                 self._search(database, study, watch)
@@ -262,59 +268,6 @@ class _StopRequest:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.urgent = self.event.is_set()
         self.event.set()
-
-
-class Mirror:
-    """The process that copies the study to MLflow; it ends by itself when its input does."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    @classmethod
-    def start(cls, options: StartOptions, study: str) -> Mirror | None:
-        """Start it beside the search; None with `--tracking none`."""
-        if options.tracking == "none":
-            return None
-        command = [sys.executable, "-m", "hpsearch.tracking.mirror"]
-        command += ["--database", options.database, "--study", study]
-        command += ["--tracking", options.tracking]
-        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for `start`, which then tells the mirror
-        )
-        return cls(process)
-
-    def finish(
-        self, database: Database, study: str, watch: Callable[[int, int], None]
-    ) -> str | None:
-        """Tell it that nothing more will come, and wait until it has copied everything."""
-        from hpsearch.store.mirroring import mirror_progress
-
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        while self._process.poll() is None:
-            watch(*mirror_progress(database, study))
-            try:
-                self._process.wait(_WATCH_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        said = self._process.stderr.read().strip() if self._process.stderr else ""
-        if self._process.returncode == 0:
-            return None
-        return said.splitlines()[-1] if said else f"exit code {self._process.returncode}"
-
-    def end(self) -> None:
-        """Let it finish the run at hand and leave."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
 
 
 def _ended(progress: Progress) -> int:

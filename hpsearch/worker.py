@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,6 +20,7 @@ from hpsearch.errors import (
     LeaseLostError,
     NoStudiesError,
     TrainingStoppedError,
+    UserError,
 )
 from hpsearch.objective import Objective, PopulationObjective
 from hpsearch.search.rounds import Closing, close_confirmation, close_search_round
@@ -29,9 +32,9 @@ from hpsearch.store.claims import known_trials, set_values
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
 from hpsearch.store.results import commit
-from hpsearch.store.rounds import ClosingTask, take_closing, write_closing
+from hpsearch.store.rounds import ClosingTask, release_closing, take_closing, write_closing
 from hpsearch.store.studies import StoredStudy, find_study, load_study
-from hpsearch.store.workers import register_worker, worker_stopped
+from hpsearch.store.workers import register_worker, worker_heard_of, worker_stopped
 
 # How long a worker without work sleeps before it looks again; doubled up to the second value.
 _IDLE_SECONDS = (0.02, 0.25)
@@ -136,7 +139,7 @@ class Worker:
         database: The study's database.
         study: The study.
         objective: What trains the trials.
-        lease_seconds: Length of a lease; it is renewed four times in that time.
+        lease_seconds: Length of a lease; it is renewed at least four times in that time.
     """
 
     def __init__(
@@ -151,6 +154,7 @@ class Worker:
         self._objective = objective
         self._lease_seconds = lease_seconds
         self._id, self.name = register_worker(database, study.id, machine_fingerprint())
+        self._seen = time.monotonic()
 
     def run(self, stop: threading.Event, orphaned: Callable[[], bool]) -> int:
         """Work until the study is complete; see `run_worker`."""
@@ -160,16 +164,24 @@ class Worker:
                 claim = self._claim()
                 if claim is not None:
                     committed += self._train(claim, stop)
-                elif not close_finished_round(self._database, self._study):
+                    self._seen = time.monotonic()
+                elif not close_finished_round(self._database, self._study, self._id):
                     if load_study(self._database, self._study.name).state == "complete":
                         break
                     stop.wait(idle)
                     idle = min(2 * idle, _IDLE_SECONDS[1])
+                    self._say_alive()
                     continue
                 idle = _IDLE_SECONDS[0]
         finally:
             worker_stopped(self._database, self._id)
         return committed
+
+    def _say_alive(self) -> None:
+        """Let others see a worker that waits; one that trains renews its lease instead."""
+        if time.monotonic() - self._seen > _beat_seconds(self._lease_seconds):
+            worker_heard_of(self._database, self._id)
+            self._seen = time.monotonic()
 
     def _claim(self) -> Claim | None:
         return claims.claim(
@@ -191,6 +203,10 @@ class Worker:
             except (TrainingStoppedError, LeaseLostError):
                 hand_back(self._database, claim)
                 return 0
+            except UserError:
+                # A mistake such as a missing package is not the trials' fault.
+                hand_back(self._database, claim)
+                raise
         return len(commit(self._database, claim, results))
 
     def _values(self, claim: Claim) -> Mapping[int, Mapping[str, Value]]:
@@ -208,15 +224,20 @@ class Worker:
         return planned | suggested
 
 
-def close_finished_round(database: Database, study: StoredStudy) -> bool:
+def close_finished_round(database: Database, study: StoredStudy, worker_id: int) -> bool:
     """Close the open round if its last trial is done; False if there was nothing to do."""
-    task = take_closing(database, study.id)
+    task = take_closing(database, study.id, worker_id)
     if task is None:
         return False
     try:
         write_closing(database, task, study.spec.space, _decide(study, task))
     except LeaseLostError:
         return False
+    except BaseException:
+        # Others need not wait for the lease; what went wrong here may go right there.
+        with suppress(DatabaseError):
+            release_closing(database, task)
+        raise
     return True
 
 
@@ -248,6 +269,11 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def _beat_seconds(lease_seconds: float) -> float:
+    """How often a worker is heard of; also under a longer lease often enough to count as alive."""
+    return min(lease_seconds, LEASE_SECONDS) / 4
+
+
 class _Heartbeat:
     """Renews a claim's lease from a thread of its own while the claim is trained."""
 
@@ -271,7 +297,7 @@ class _Heartbeat:
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._done.wait(self._lease_seconds / 4):
+        while not self._done.wait(_beat_seconds(self._lease_seconds)):
             try:
                 kept = renew(self._database, self._claim, self._worker_id, self._lease_seconds)
             except DatabaseError:

@@ -12,10 +12,12 @@ def check(
 ) -> None:
     """Check a study file; every mistake is one line."""
     from hpsearch.cli.start import find_study_file
+    from hpsearch.search.sampling import check_sampler
     from hpsearch.study_file import load_study
 
     path = find_study_file(study)
     spec = load_study(path)
+    check_sampler(spec.search.sampler)
     names = ", ".join(spec.space.names)
     rounds = f"{spec.search.rounds} round" + ("s" if spec.search.rounds > 1 else "")
     typer.echo(

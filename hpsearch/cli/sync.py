@@ -13,15 +13,19 @@ def sync(
     quiet: options.Quiet = False,
 ) -> None:
     """Copy what MLflow lacks, and remove what the database no longer has."""
+    from rich.markup import escape
+
     from hpsearch.report.console import console_for
     from hpsearch.report.live import mirroring
     from hpsearch.report.numbers import count, duration
+    from hpsearch.tracking.destination import redacted
     from hpsearch.tracking.mirror import sync as sync_study
 
     console = console_for(as_json=False, quiet=quiet)
     with mirroring(console) as watch:
         report = sync_study(database, name, tracking, watch)
     console.print(
-        f"{name}: {count(report.trials, 'trial')} in {tracking}; {report.added} added, "
+        f"{escape(name)}: {count(report.trials, 'trial')} in {escape(redacted(tracking))}; "
+        f"{report.added} added, "
         f"{report.removed} removed, in {duration(report.seconds)}."
     )

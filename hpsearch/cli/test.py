@@ -25,6 +25,6 @@ def test(
 
     with closing(open_database(database)) as store:
         study = load_study(store, name)
-        run_in_process(open_sealed_test, database, name, data_dir)
+        run_in_process(open_sealed_test, database, name, data_dir, True)
         figure = test_figure(store, study.id)
     emit(figure, as_json=as_json, people=lambda console: print_test(console, name, figure))

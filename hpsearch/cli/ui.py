@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -22,33 +26,70 @@ def ui(
     ] = False,
 ) -> None:
     """Start MLflow's dashboard on 127.0.0.1 and open it in a browser."""
-    from hpsearch.errors import TrackingError
-    from hpsearch.store.database import open_database
     from hpsearch.tracking.destination import check_destination, is_server
-    from hpsearch.tracking.ui import find_experiment, free_port, start_ui
+    from hpsearch.tracking.ui import free_port
 
     check_destination(database, tracking)
-    experiment = None
-    if name is not None:
-        store = open_database(database)
-        try:
-            experiment = find_experiment(store, name, tracking)
-        finally:
-            store.close()
-        if experiment is None:
-            raise TrackingError(
-                f"{name}: nothing of it is in {tracking} yet; `hpsearch sync {name}` copies it"
-            )
+    experiment = None if name is None else _experiment(name, database, tracking)
     if not is_server(tracking):
         free_port(port)
         typer.echo("Starting MLflow's dashboard, which takes some seconds ...", err=True)
+    with _ended_by_signals():
+        _show(tracking, experiment, port, browser=not no_browser)
+
+
+def _experiment(name: str, database: str, tracking: str) -> str:
+    """The study's experiment in MLflow.
+
+    Raises:
+        TrackingError: If it was never copied there.
+    """
+    from hpsearch.errors import TrackingError
+    from hpsearch.store.database import open_database
+    from hpsearch.tracking.destination import redacted
+    from hpsearch.tracking.ui import find_experiment
+
+    with closing(open_database(database)) as store:
+        experiment = find_experiment(store, name, tracking)
+    if experiment is None:
+        place = redacted(tracking)
+        raise TrackingError(
+            f"{name}: nothing of it is in {place} yet; `hpsearch sync {name}` copies it"
+        )
+    return experiment
+
+
+def _show(tracking: str, experiment: str | None, port: int, *, browser: bool) -> None:
+    """Serve the dashboard until it ends or this process is asked to."""
+    from hpsearch.tracking.ui import start_ui
+
     dashboard = start_ui(tracking, experiment, port)
     try:
         typer.echo(dashboard.url)
-        if not no_browser:
+        if browser:
             typer.launch(dashboard.url)
         if dashboard.process is not None:
             typer.echo("Ctrl-C ends it.", err=True)
         dashboard.wait()
     finally:
         dashboard.stop()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end us like an exception: the server is stopped then."""
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    # What is ignored, as under `nohup`, stays ignored.
+    heard = [n for n in numbers if n is not None and signal.getsignal(n) != signal.SIG_IGN]
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        for other in heard:
+            signal.signal(other, signal.SIG_IGN)  # a second one must not interrupt the clearing up
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

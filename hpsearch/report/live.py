@@ -13,11 +13,11 @@ from rich.table import Table
 
 from hpsearch.report.numbers import count, duration, score
 from hpsearch.report.progress import Progress
+from hpsearch.store.tables import FINISHED
 from hpsearch.study import StudySpec
 
 # Where no screen can be redrawn, one line this often is enough to see that it lives.
 _PLAIN_SECONDS = 10.0
-_FINISHED = ("complete", "diverged", "discarded", "failed")
 
 
 @contextmanager
@@ -49,6 +49,7 @@ class _Estimate:
         self._first: int | None = None
 
     def seconds(self, progress: Progress) -> float | None:
+        """Seconds until the last repeat is done; None before a first trial was trained."""
         done = progress.finished + _done(progress, "confirmation")
         if self._first is None:
             self._first = done
@@ -133,7 +134,7 @@ def _mirror_line(copied: int, total: int) -> RenderableType:
 
 def _done(progress: Progress, purpose: str) -> int:
     counts = progress.counts.get(purpose, {})
-    return sum(counts.get(state, 0) for state in _FINISHED)
+    return sum(counts.get(state, 0) for state in FINISHED)
 
 
 def _running(progress: Progress) -> int:

@@ -22,14 +22,14 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def range_text(document: Mapping[str, Any]) -> str:
+def shown_range(document: Mapping[str, Any]) -> str:
     """`1e-06 .. 0.01`, or the choices."""
     if "choices" in document:
         return ", ".join(number(choice) for choice in document["choices"])
     return f"{number(document['low'])} .. {number(document['high'])}"
 
 
-def values_text(values: Mapping[str, Any]) -> str:
+def shown_values(values: Mapping[str, Any]) -> str:
     """`learning_rate 0.0093, weight_decay 1.3e-06`."""
     return ", ".join(f"{name} {number(value)}" for name, value in values.items())
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from hpsearch.report.numbers import count, duration, number, score, values_text
+from hpsearch.report.documents import JSON, finished_trials
+from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
+from hpsearch.search.narrowing import crowded
+from hpsearch.space import Interval, range_from_document
 from hpsearch.store.studies import StoredStudy
-
-JSON = dict[str, Any]
+from hpsearch.store.tables import FINISHED, TrialState
 
 
 def print_opening(console: Console, study: StoredStudy, document: JSON, *, resumed: bool) -> None:
@@ -23,7 +26,7 @@ def print_opening(console: Console, study: StoredStudy, document: JSON, *, resum
     if document["state"] == "complete":
         console.print(f"[bold]{study.name}[/]: already finished; nothing is trained again.")
     elif resumed:
-        done = _finished(document)
+        done = finished_trials(document)
         console.print(
             f"[bold]{study.name}[/]: going on with {plan}; {done} of {document['planned']} done."
         )
@@ -44,7 +47,7 @@ def print_result(
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
     sections = {
-        "Trials": _counts(document),
+        "Trials": [_counts(document), *_failures(study.name, document)],
         "Ledger": _findings(ledger),
         "Winner": _winner(document),
         "Test": _test(study.name, document["test"]),
@@ -65,23 +68,35 @@ def print_test(console: Console, name: str, test: JSON | None) -> None:
 def print_interrupted(console: Console, study: StoredStudy, document: JSON) -> None:
     """What is safe, and how to go on."""
     console.print(
-        f"[bold]{study.name}[/]: stopped with {_finished(document)} of {document['planned']} "
+        f"[bold]{study.name}[/]: stopped with {finished_trials(document)} of {document['planned']} "
         "trials done; nothing is lost. The same command goes on."
     )
 
 
-def _finished(document: JSON) -> int:
-    states = ("complete", "diverged", "discarded", "failed")
-    return sum(int(document[state]) for state in states)
-
-
-def _counts(document: JSON) -> list[str]:
-    parts = [f"{document['complete']} complete"]
-    parts += [f"{document[s]} {s}" for s in ("diverged", "discarded", "failed") if document[s]]
-    waiting = document["planned"] - _finished(document)
+def _counts(document: JSON) -> str:
+    parts = [f"{document[TrialState.COMPLETE]} complete"]
+    parts += [
+        f"{document[state]} {state}"
+        for state in FINISHED
+        if state != TrialState.COMPLETE and document[state]
+    ]
+    waiting = document["planned"] - finished_trials(document)
     parts += [f"{waiting} to go"] if waiting else []
     state = "" if document["state"] == "complete" else f"; {document['state']}"
-    return [f"{', '.join(parts)}, in {duration(document['seconds'])}{state}."]
+    return f"{', '.join(parts)}, in {duration(document['seconds'])}{state}."
+
+
+def _failures(name: str, document: JSON) -> list[str]:
+    """Why trials or repeats failed: the commonest reason, and where the others stand."""
+    failures = document.get("failures", [])
+    if not failures:
+        return []
+    total, commonest = sum(f["count"] for f in failures), failures[0]
+    head = count(total, "failure")
+    if commonest["count"] < total:
+        head += f", {commonest['count']} of them"
+    message = escape(" ".join(commonest["message"].split()))
+    return [f"{head}: {message}; `hpsearch trials {name}` lists them."]
 
 
 def _findings(ledger: Sequence[JSON]) -> list[str]:
@@ -107,19 +122,23 @@ def _by_dimension(ledger: Sequence[JSON]) -> list[list[JSON]]:
 
 
 def _crowded(row: JSON) -> bool:
-    """Whether the row says that the optimum may lie beyond an edge."""
-    return "crowd" in row["reason"]
+    """Whether the best trials crowded an edge, so that the optimum may lie beyond it."""
+    range_ = range_from_document(row)
+    if row["previous"] is None or not isinstance(range_, Interval):
+        return False
+    low, high = row["previous"]
+    return crowded(range_, replace(range_, low=low, high=high), row["edge"])
 
 
 def _winner(document: JSON) -> list[str]:
     winner = document["winner"]
     if winner is None:
-        complete = document["state"] == "complete"
-        return ["none: no trial has a score."] if complete else []
+        what = "repeat of a finalist" if document["complete"] else "trial"
+        return [f"none: no {what} has a score."] if document["state"] == "complete" else []
     error = f" ± {winner['standard_error']:.4f}" if winner["seeds"] > 1 else ""
-    ties = [f"tied with {values_text(t['values'])}: {score(t['score'])}" for t in winner["ties"]]
+    ties = [f"tied with {shown_values(t['values'])}: {score(t['score'])}" for t in winner["ties"]]
     best = (
-        f"{values_text(winner['values'])}: validation accuracy [bold]{score(winner['score'])}[/]"
+        f"{shown_values(winner['values'])}: validation accuracy [bold]{score(winner['score'])}[/]"
         f"{error}, mean of {count(winner['seeds'], 'fresh seed')}."
     )
     return [best, *ties]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from hpsearch.report.numbers import range_text, score, values_text
-
-JSON = dict[str, Any]
+from hpsearch.report.documents import JSON, finished_trials
+from hpsearch.report.numbers import score, shown_range, shown_values
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -29,13 +28,12 @@ def print_studies(console: Console, documents: Sequence[JSON]) -> None:
         return
     table = new_table("study", "state", "trials", "best", "winner", "test")
     for d in documents:
-        finished = d["complete"] + d["diverged"] + d["discarded"] + d["failed"]
-        best = max((r["best_score"] or 0.0 for r in d["rounds"]), default=None)
+        scores = [r["best_score"] for r in d["rounds"] if r["best_score"] is not None]
         winner = score(d["winner"]["score"]) if d["winner"] else "-"
         test = score(d["test"]["score"]) if d["test"] else "sealed"
-        table.add_row(
-            d["study"], d["state"], f"{finished}/{d['planned']}", score(best), winner, test
-        )
+        trials = f"{finished_trials(d)}/{d['planned']}"
+        best = score(max(scores, default=None))
+        table.add_row(d["study"], d["state"], trials, best, winner, test)
     console.print(table)
 
 
@@ -47,7 +45,7 @@ def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:
         table.add_row(
             when,
             row["dimension"],
-            range_text(row),
+            shown_range(row),
             row["decision"],
             row["edge"] or "",
             row["reason"],
@@ -56,18 +54,22 @@ def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:
 
 
 def print_trials(console: Console, trials: Sequence[JSON]) -> None:
-    """One line per trial."""
-    table = new_table("purpose", "number", "round", "state", "score", "epochs", "values")
+    """One line per trial; why trials failed, where any did."""
+    columns = ["purpose", "number", "round", "state", "score", "epochs", "values"]
+    with_messages = any(trial["message"] for trial in trials)
+    table = new_table(*columns, *(["message"] if with_messages else []))
     for trial in trials:
-        table.add_row(
+        cells = [
             trial["purpose"],
             str(trial["number"]),
             str(trial["round"]),
             trial["state"],
             score(trial["score"]),
             str(len(trial["epochs"])),
-            values_text(trial["values"]) or "-",
-        )
+            shown_values(trial["values"]) or "-",
+        ]
+        message = [escape(trial["message"] or "")] if with_messages else []
+        table.add_row(*cells, *message)
     console.print(table)
 
 
@@ -81,9 +83,9 @@ def rounds_table(rounds: Sequence[JSON], following: Sequence[JSON]) -> Table:
     names = list(rounds[0]["ranges"]) if rounds else []
     table = new_table("round", *names, "trials", "best")
     for r in rounds:
-        ranges = [range_text(r["ranges"][name]) for name in names]
+        ranges = [shown_range(r["ranges"][name]) for name in names]
         trials = f"{r['finished']}/{r['planned']}"
         table.add_row(str(r["round"]), *ranges, trials, score(r["best_score"]))
     if following:
-        table.add_row("next", *(range_text(row) for row in following), "", "", style="dim")
+        table.add_row("next", *(shown_range(row) for row in following), "", "", style="dim")
     return table

@@ -5,11 +5,13 @@ that cannot be told from the best given the noise of the validation score. A dim
 range is the hull of its elites plus a margin of 1.5 mean gaps on each side; an end beyond which
 nothing worse was tried stays. It is only taken when so narrow a hull would be a rare accident: a
 dimension that does not matter spreads its elites evenly, and even spreads are not evidence.
+Choices are dropped by the same measure: no elite has them, and chance would rarely have it so.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +30,9 @@ CHANCE = 0.01
 # Between the two, the ledger says that there is some evidence, but not enough.
 WEAK_CHANCE = 0.2
 RULE = "hull of the elites plus 1.5 mean gaps, where chance is below 1 %"
+CHOICES_RULE = "choices that no elite has are dropped, where chance is below 1 % for all together"
+# The elites crowd an edge when no more than this share of the round's range is left beside it.
+CROWDED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,34 @@ def narrow(
     Args:
         box: The box the outcomes were drawn from.
         declared_box: The study file's box; no range ever leaves it.
-        outcomes: All trials of the round, in any order.
+        outcomes: All trials of the round, in any order. Failed ones count for nothing; diverged
+            ones were tried and are no elites.
         validation_rows: Rows behind each score, for its binomial error.
 
     Returns:
         One row per dimension, in the box's order.
     """
     best = elites(outcomes, validation_rows)
-    return [_decide(d, declared_box[d.name], best, outcomes) for d in box.dimensions]
+    tried = [outcome for outcome in outcomes if not outcome.failed]
+    return [_decide(d, declared_box[d.name], best, tried) for d in box.dimensions]
+
+
+def crowded(range_: Range, previous: Range | None, edge: Edge | None) -> bool:
+    """Whether the best trials crowd an edge, so that the optimum may lie beyond it.
+
+    They do when they reach exactly one declared edge and the range was narrowed towards it: the
+    hull of the elites and its margin take no more than half of the round's range.
+
+    Args:
+        range_: The range from now on.
+        previous: The range of the round.
+        edge: Declared edges that the elites reach.
+    """
+    if edge not in {"lower", "upper"}:
+        return False
+    if not isinstance(range_, Interval) or not isinstance(previous, Interval):
+        return False
+    return _share(previous, range_.low, range_.high) <= CROWDED_SHARE
 
 
 def box_of(rows: Sequence[LedgerRow]) -> Box:
@@ -113,7 +138,7 @@ def _decide(
     if len(best) < 2:  # noqa: PLR2004 - a hull needs two points
         return _kept(dimension, len(best), None, f"kept: {_count(best)} cannot show a direction")
     if isinstance(dimension.range, Choices):
-        return _decide_choices(dimension, dimension.range, best)
+        return _decide_choices(dimension, dimension.range, best, tried)
     return _decide_interval(dimension, dimension.range, limits, best, tried)
 
 
@@ -133,13 +158,14 @@ def _decide_interval(
     spread = _share(interval, min(values), max(values))
     chance = chance_of_hull(spread, len(best))
     if chance >= CHANCE:
-        reason = _not_narrowed(best, spread, chance) + _reaching(edge, limits)
+        reason = _not_narrowed(best, spread, chance) + _at_edge(edge, limits)
         return _kept(dimension, len(best), edge, reason)
     narrower = _narrower(interval, low, high)
     if narrower == interval:
-        reason = f"kept: {_count(best)} leave nothing to cut" + _crowding(edge, limits)
+        reason = f"kept: {_count(best)} leave nothing to cut" + _at_edge(edge, limits)
         return _kept(dimension, len(best), edge, reason)
-    reason = f"narrowed: {_count(best)} lie in {spread:.0%} of the range" + _crowding(edge, limits)
+    found = f"narrowed: {_count(best)} lie in {spread:.0%} of the range"
+    reason = found + _at_edge(edge, limits, crowd=crowded(narrower, interval, edge))
     return LedgerRow(dimension.name, narrower, interval, len(best), RULE, "narrowed", edge, reason)
 
 
@@ -210,44 +236,73 @@ def _edge(interval: Interval, limits: Range, low: float, high: float) -> Edge | 
     return "lower" if lower else "upper" if upper else None
 
 
-def _crowding(edge: Edge | None, limits: Range) -> str:
-    if edge is None or not isinstance(limits, Interval):
-        return ""
-    if edge == "both":
-        return "; they reach both declared edges"
-    at = limits.low if edge == "lower" else limits.high
-    return f"; the best trials crowd the {edge} edge {at:g}: the optimum may lie beyond"
-
-
-def _reaching(edge: Edge | None, limits: Range) -> str:
-    if edge in (None, "both") or not isinstance(limits, Interval):
+def _at_edge(edge: Edge | None, limits: Range, *, crowd: bool = False) -> str:
+    """What reaching a single declared edge means; reaching both is what even spreads do."""
+    if edge in {None, "both"} or not isinstance(limits, Interval):
         return ""
     at = limits.low if edge == "lower" else limits.high
+    if crowd:
+        return f"; the best trials crowd the {edge} edge {at:g}: the optimum may lie beyond"
     return f"; they reach the {edge} edge {at:g}"
 
 
 # -------------------------------------------------------------------- choices
 
 
-def _decide_choices(dimension: Dimension, choices: Choices, best: list[Outcome]) -> LedgerRow:
+def _decide_choices(
+    dimension: Dimension, choices: Choices, best: list[Outcome], tried: Sequence[Outcome]
+) -> LedgerRow:
     seen = {label(outcome.values[dimension.name]) for outcome in best}
-    dropped = [label(option) for option in choices.options if label(option) not in seen]
+    counts = Counter(label(outcome.values[dimension.name]) for outcome in tried)
+    missing = [label(option) for option in choices.options if label(option) not in seen]
+    if not missing:
+        return _kept(dimension, len(best), None, f"kept: every choice is among the {_count(best)}")
+    # Each option might be dropped wrongly, so all of them together share the 1 %.
+    limit = CHANCE / len(choices.options)
+    chances = {name: chance_of_absence(counts[name] / len(tried), len(best)) for name in missing}
+    dropped = [name for name in missing if chances[name] < limit]
+    remaining = choices.keeping({label(option) for option in choices.options} - set(dropped))
+    sentences = [
+        _no_place(dropped, best),
+        _too_few([name for name in missing if counts[name] and name not in dropped], best),
+        _never_tried([name for name in missing if not counts[name]]),
+    ]
+    reason = "; ".join(sentence for sentence in sentences if sentence)
     if not dropped:
-        reason = f"kept: every choice is among the {_count(best)}"
-        return _kept(dimension, len(best), None, reason)
-    missed_by_chance = (1 - 1 / len(choices.options)) ** len(best)
-    if missed_by_chance >= CHANCE:
-        reason = f"kept: {_count(best)} are too few to drop {', '.join(dropped)}"
-        return _kept(dimension, len(best), None, reason)
-    verb = "has" if len(dropped) == 1 else "have"
-    reason = f"narrowed: {', '.join(dropped)} {verb} no place among the {_count(best)}"
-    kept = choices.keeping(seen)
-    return LedgerRow(dimension.name, kept, choices, len(best), RULE, "narrowed", None, reason)
+        return _kept(dimension, len(best), None, f"kept: {reason}")
+    reason = f"narrowed: {reason}"
+    return LedgerRow(
+        dimension.name, remaining, choices, len(best), CHOICES_RULE, "narrowed", None, reason
+    )
+
+
+def chance_of_absence(share: float, count: int) -> float:
+    """Probability that none of `count` elites has an option tried in this share of the trials.
+
+    Were the option no worse than others, each elite would have it with that probability. (Elites
+    are drawn without replacement, which only lowers the figure.)
+    """
+    return float((1 - share) ** count)
+
+
+def _no_place(names: list[str], best: list[Outcome]) -> str:
+    verb = "has" if len(names) == 1 else "have"
+    return f"{', '.join(names)} {verb} no place among the {_count(best)}" if names else ""
+
+
+def _too_few(names: list[str], best: list[Outcome]) -> str:
+    return f"{_count(best)} are too few to drop {', '.join(names)}" if names else ""
+
+
+def _never_tried(names: list[str]) -> str:
+    verb = "was" if len(names) == 1 else "were"
+    return f"{', '.join(names)} {verb} never tried" if names else ""
 
 
 def _kept(dimension: Dimension, count: int, edge: Edge | None, reason: str) -> LedgerRow:
+    rule = CHOICES_RULE if isinstance(dimension.range, Choices) else RULE
     return LedgerRow(
-        dimension.name, dimension.range, dimension.range, count, RULE, "kept", edge, reason
+        dimension.name, dimension.range, dimension.range, count, rule, "kept", edge, reason
     )
 
 

@@ -18,6 +18,8 @@ class Outcome:
         score: Validation score, larger is better; None where the trial diverged or failed.
         loss: Validation loss at the same epoch; None where there is no score.
         replicate: Which of the round's seeds it was trained with.
+        failed: Whether it broke off for reasons of its own (an error, lost workers): unlike a
+            diverged trial, it says nothing about its values.
     """
 
     number: int
@@ -25,6 +27,7 @@ class Outcome:
     score: float | None
     loss: float | None
     replicate: int = 0
+    failed: bool = False
 
 
 def ranked(outcomes: Iterable[Outcome]) -> list[Outcome]:

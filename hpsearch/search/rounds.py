@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpsearch.search.narrowing import LedgerRow, box_of, declared, narrow
+from hpsearch.search.narrowing import LedgerRow, box_of, narrow
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.sampling import PLANNED, plan
 from hpsearch.search.selection import Winner, choose_winner, finalists
@@ -33,12 +33,11 @@ class PlannedTrial:
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """A round as it opens: its box, the reasons for it, and all its trials."""
+    """A round as it opens: its box and all its trials."""
 
     purpose: Purpose
     number: int
     box: Box
-    ledger: tuple[LedgerRow, ...]
     trials: tuple[PlannedTrial, ...]
 
 
@@ -50,18 +49,21 @@ class Closing:
         ledger: The ranges decided from the round, empty after the confirmation.
         following: The round that opens now, None after the last.
         winner: Known once the confirmation is closed.
-        finished: Whether the search is over, with a winner or (all diverged) without.
     """
 
     ledger: tuple[LedgerRow, ...]
     following: RoundPlan | None
     winner: Winner | None
-    finished: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search is over, with a winner or (all diverged) without."""
+        return self.following is None
 
 
 def first_round(spec: StudySpec) -> RoundPlan:
     """Round 1, in the box the study file declares."""
-    return _search_round(spec, 1, tuple(declared(spec.space)))
+    return _search_round(spec, 1, spec.space)
 
 
 def close_search_round(
@@ -84,14 +86,13 @@ def close_search_round(
     """
     ledger = tuple(narrow(box, spec.space, outcomes, validation_rows))
     if number < spec.search.rounds:
-        return Closing(ledger, _search_round(spec, number + 1, ledger), None, finished=False)
-    following = confirmation_round(spec, box_of(ledger), history)
-    return Closing(ledger, following, None, finished=following is None)
+        return Closing(ledger, _search_round(spec, number + 1, box_of(ledger)), None)
+    return Closing(ledger, confirmation_round(spec, box_of(ledger), history), None)
 
 
 def close_confirmation(repeats: Sequence[Outcome]) -> Closing:
     """Name the winner."""
-    return Closing((), None, choose_winner(repeats), finished=True)
+    return Closing((), None, choose_winner(repeats))
 
 
 def confirmation_round(spec: StudySpec, box: Box, history: Sequence[Outcome]) -> RoundPlan | None:
@@ -108,18 +109,17 @@ def confirmation_round(spec: StudySpec, box: Box, history: Sequence[Outcome]) ->
         PlannedTrial(n, r, trial_seed(spec.seed, Purpose.CONFIRMATION, 1, r), values)
         for n, (r, values) in enumerate(pairs)
     )
-    return RoundPlan(Purpose.CONFIRMATION, 1, box, (), trials)
+    return RoundPlan(Purpose.CONFIRMATION, 1, box, trials)
 
 
-def _search_round(spec: StudySpec, number: int, ledger: tuple[LedgerRow, ...]) -> RoundPlan:
-    box = box_of(ledger)
+def _search_round(spec: StudySpec, number: int, box: Box) -> RoundPlan:
     count, seed = spec.search.trials, plan_seed(spec.seed, number)
     points: Sequence[dict[str, Value] | None] = [None] * count
     if spec.search.sampler in PLANNED:
         points = plan(spec.search.sampler, box, count, seed)
     first = (number - 1) * count
     trials = tuple(_planned(spec, number, i, first + i, p) for i, p in enumerate(points))
-    return RoundPlan(Purpose.SEARCH, number, box, ledger, trials)
+    return RoundPlan(Purpose.SEARCH, number, box, trials)
 
 
 def _planned(

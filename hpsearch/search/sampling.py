@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 PLANNED = ("sobol", "random")
 # The best tenth of fewer would be nobody.
 _WARM_START_TRIALS = 10
+# What a sampler imports only when it is used, and what to give pip for it.
+_NEEDED = {"gp": ("torch", '"hpsearch[gp]"'), "cmaes": ("cmaes", "cmaes")}
+
+
+def check_sampler(sampler: str) -> None:
+    """Make sure that the sampler can be used here, without importing what it needs.
+
+    Raises:
+        UserError: If a package is not installed.
+    """
+    package, requirement = _NEEDED.get(sampler, (None, None))
+    if package is not None and find_spec(package) is None:
+        raise UserError(
+            f'sampler = "{sampler}" needs the package {package}, which is not installed: '
+            f"pip install {requirement}"
+        )
 
 
 def plan(sampler: str, box: Box, count: int, seed: int) -> list[dict[str, Value]]:
@@ -65,7 +82,8 @@ def suggest(
     Args:
         sampler: "tpe", "gp" or "cmaes".
         box: The round's box.
-        finished: Trials of the whole study; those outside the box are left out.
+        finished: Trials of the whole study; those outside the box are left out, and so are failed
+            ones, which say nothing about their values.
         running: Values being trained now, so that neighbours are not proposed twice.
         count: How many to suggest.
         seed: Seed of the sampler for this call.
@@ -75,9 +93,11 @@ def suggest(
     """
     import optuna
 
+    check_sampler(sampler)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {d.name: distribution(d.range) for d in box.dimensions}
-    known = [_frozen(o, distributions) for o in finished if box.contains(o.values)]
+    told = [o for o in finished if not o.failed and box.contains(o.values)]
+    known = [_frozen(o, distributions) for o in told]
     with warnings.catch_warnings():
         # Optuna warns that joint sampling and warm starts may change in a later version.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -121,16 +141,10 @@ def _optuna_sampler(
     import optuna
 
     seed = seed % 2**32  # NumPy's legacy seeding, which Optuna uses, takes 32 bits
-    try:
-        if name == "gp":
-            import torch  # noqa: F401 - Optuna's GPSampler fails much later without it
-
-            return optuna.samplers.GPSampler(seed=seed)
-        if name == "cmaes":
-            return _cmaes(known, seed)
-    except ImportError as error:
-        message = f'sampler = "{name}" needs a package: {error}; pip install "hpsearch[{name}]"'
-        raise UserError(message) from error
+    if name == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    if name == "cmaes":
+        return _cmaes(known, seed)
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 

@@ -17,7 +17,7 @@ class Candidate:
 
     Attributes:
         values: One value per dimension.
-        score: Mean score over the seeds; a diverged repeat counts as 0.
+        score: Mean score over the seeds; a diverged repeat counts as 0, a failed one not at all.
         standard_error: Of that mean, over the seeds; 0 for a single seed.
         seeds: How many repeats stand behind it.
     """
@@ -34,7 +34,7 @@ class Winner:
 
     Attributes:
         candidate: The finalist with the best mean.
-        ties: Other finalists within one standard error of the winner's mean, best first.
+        ties: Other finalists that the paired repeats cannot tell from it, best first.
     """
 
     candidate: Candidate
@@ -49,27 +49,61 @@ def finalists(outcomes: Sequence[Outcome], count: int) -> list[dict[str, Value]]
     return list(distinct.values())[:count]
 
 
-def choose_winner(repeats: Sequence[Outcome]) -> Winner:
+def choose_winner(repeats: Sequence[Outcome]) -> Winner | None:
     """The best mean over the repeats of each finalist; an earlier trial wins a dead heat.
 
-    Raises:
-        ValueError: If there are no repeats.
+    Returns:
+        None where no repeat of any finalist has a score.
     """
+    groups = [group for group in _by_values(repeats) if any(o.score is not None for o in group)]
+    if not groups:
+        return None
+    order = sorted(groups, key=lambda group: -_candidate(group).score)
+    best, others = order[0], order[1:]
+    return Winner(_candidate(best), tuple(_candidate(g) for g in others if _tied(best, g)))
+
+
+def _by_values(repeats: Sequence[Outcome]) -> list[list[Outcome]]:
+    """One list per finalist, in their order in the search; without the repeats that failed."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in sorted(repeats, key=lambda o: o.number):
-        groups.setdefault(_signature(outcome.values), []).append(outcome)
-    if not groups:
-        raise ValueError("a winner needs at least one repeat")
-    order = sorted((_candidate(group) for group in groups.values()), key=lambda c: -c.score)
-    best, others = order[0], order[1:]
-    tied = tuple(c for c in others if c.score >= best.score - best.standard_error)
-    return Winner(best, tied)
+        group = groups.setdefault(_signature(outcome.values), [])
+        if not outcome.failed:
+            group.append(outcome)
+    return list(groups.values())
 
 
 def _candidate(group: list[Outcome]) -> Candidate:
-    scores = [outcome.score or 0.0 for outcome in group]
-    error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
-    return Candidate(group[0].values, statistics.fmean(scores), error, len(scores))
+    scores = [_points(outcome) for outcome in group]
+    return Candidate(group[0].values, statistics.fmean(scores), _error(scores), len(scores))
+
+
+def _tied(best: list[Outcome], other: list[Outcome]) -> bool:
+    """Whether the seeds that both have met leave open which of the two is better.
+
+    What one seed does to all finalists alike cancels in the differences, so these are steadier
+    than either mean. Divergence is no noise: who diverged more often than the winner is not tied.
+    """
+    if _diverged(other) > _diverged(best):
+        return False
+    theirs = {outcome.replicate: _points(outcome) for outcome in other}
+    pairs = [(_points(o), theirs[o.replicate]) for o in best if o.replicate in theirs]
+    lead = [mine - yours for mine, yours in pairs]
+    return not lead or statistics.fmean(lead) <= _error(lead)
+
+
+def _points(outcome: Outcome) -> float:
+    """The score; a repeat that diverged has earned nothing."""
+    return 0.0 if outcome.score is None else outcome.score
+
+
+def _diverged(group: list[Outcome]) -> int:
+    return sum(outcome.score is None for outcome in group)
+
+
+def _error(sample: list[float]) -> float:
+    """Standard error of the mean; 0 for a single figure."""
+    return statistics.stdev(sample) / math.sqrt(len(sample)) if len(sample) > 1 else 0.0
 
 
 def _signature(values: dict[str, Value]) -> str:

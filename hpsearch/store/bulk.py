@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 
+from hpsearch.errors import DatabaseError
 from hpsearch.space import Scalar
 from hpsearch.store.engine import engine_options, one_at_a_time, parse_url, tune
 
@@ -44,7 +45,7 @@ _values: Table = models.TrialValueModel.__table__
 _intermediates: Table = models.TrialIntermediateValueModel.__table__
 _attributes: Table = models.TrialUserAttributeModel.__table__
 
-_ValueType = models.TrialValueModel.TrialValueType
+_DIRECTIONS = [StudyDirection.MAXIMIZE]
 _IntermediateType = models.TrialIntermediateValueModel.TrialIntermediateValueType
 
 
@@ -92,13 +93,34 @@ class BulkStorage(RDBStorage):
         tune(self.engine)
 
     def find_or_create_study(self, name: str) -> int:
-        """Optuna's id of the maximising study `name`, made where it is missing."""
-        with contextlib.suppress(KeyError):
-            return int(self.get_study_id_from_name(name))
+        """Optuna's id of the maximising study `name`, made where it is missing.
+
+        Raises:
+            DatabaseError: If the study there is was made for something else than one score.
+        """
         try:
-            return int(self.create_new_study([StudyDirection.MAXIMIZE], name))
-        except DuplicatedStudyError:  # another process was faster
-            return int(self.get_study_id_from_name(name))
+            study_id = int(self.get_study_id_from_name(name))
+        except KeyError:
+            with contextlib.suppress(DuplicatedStudyError):  # another process was faster
+                self.create_new_study(_DIRECTIONS, name)
+            study_id = int(self.get_study_id_from_name(name))
+        if self.get_study_directions(study_id) != _DIRECTIONS:
+            raise DatabaseError(
+                f"{name}: an Optuna study of this name that does not maximise one value is in "
+                "this database; give the study another name or use another --database"
+            )
+        return study_id
+
+    def lock_study(self, connection: Connection, study_id: int) -> None:
+        """Let nobody else add trials to a study until the transaction ends, as Optuna does."""
+        connection.execute(
+            select(_studies.c.study_id).where(_studies.c.study_id == study_id).with_for_update()
+        )
+
+    def count_trials(self, connection: Connection, study_id: int) -> int:
+        """How many trials a study has, whoever made them."""
+        found = select(func.count()).select_from(_trials).where(_trials.c.study_id == study_id)
+        return int(connection.scalar(found) or 0)
 
     def insert_waiting(
         self,
@@ -115,14 +137,8 @@ class BulkStorage(RDBStorage):
             params: Values of each trial; None where they are set later.
             distributions: The box the values come from, for all of these trials.
         """
-        # As Optuna does: the study's row is the lock that keeps numbers unique.
-        connection.execute(
-            select(_studies.c.study_id).where(_studies.c.study_id == study_id).with_for_update()
-        )
-        first = connection.scalar(
-            select(func.count()).select_from(_trials).where(_trials.c.study_id == study_id)
-        )
-        number = int(first or 0)
+        self.lock_study(connection, study_id)  # keeps numbers unique
+        number = self.count_trials(connection, study_id)
         rows = [
             {"study_id": study_id, "number": number + i, "state": TrialState.WAITING}
             for i in range(len(params))

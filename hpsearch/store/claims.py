@@ -1,12 +1,17 @@
-"""Claims: one short write transaction that leases waiting trials to one worker."""
+"""Claims: one short write transaction that leases waiting trials to one worker.
+
+A trial that was lost with its worker may have killed it. Such a trial is claimed alone, after
+those that never were, so that it fails alone when it does so three times.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.outcomes import Outcome
@@ -35,7 +40,7 @@ def claim(
     most: int,
     lease_seconds: float = LEASE_SECONDS,
 ) -> Claim | None:
-    """Take up to `most` waiting trials, lowest numbers first.
+    """Take up to `most` waiting trials, lowest numbers first, or one that was lost before.
 
     Trials whose lease has lapsed count as waiting. No more than a fair share of what waits is
     taken, so that the last trials of a round are spread over all workers.
@@ -55,7 +60,11 @@ def claim(
         lose_trials(connection, database.storage, lapsed, when)
         token = new_token()
         share = _fair_share(connection, study_id, row.id, most, when - 2 * lease_seconds)
-        taken = _take(connection, row.id, worker_id, share, token, when, when + lease_seconds)
+        lease = _Lease(worker_id, token, when, when + lease_seconds)
+        waiting = (tables.trial.c.round_id == row.id) & (tables.trial.c.state == TrialState.WAITING)
+        never_lost = tables.trial.c.losses == 0
+        taken = _take(connection, waiting & never_lost, share, lease)
+        taken = taken or _take(connection, waiting & ~never_lost, 1, lease)
         if not taken:
             return None
         database.storage.start(connection, [t.optuna_trial_id for t in taken], when)
@@ -115,21 +124,25 @@ def _fair_share(
     return max(1, min(most, math.ceil((waiting or 0) / max(workers or 1, 1))))
 
 
+@dataclass(frozen=True)
+class _Lease:
+    """Whose the trials of a claim are, from when until when."""
+
+    worker_id: int
+    token: int
+    start: float
+    end: float
+
+
 def _take(
-    connection: Connection,
-    round_id: int,
-    worker_id: int,
-    count: int,
-    token: int,
-    when: float,
-    until: float,
+    connection: Connection, which: ColumnElement[bool], count: int, lease: _Lease
 ) -> list[ClaimedTrial]:
     columns = tables.trial.c
     # A common table expression, because PostgreSQL may run a plain subquery once per row and
     # then takes more than `count`.
     chosen = (
         select(columns.id)
-        .where(columns.round_id == round_id, columns.state == TrialState.WAITING)
+        .where(which)
         .order_by(columns.number)
         .limit(count)
         .with_for_update(skip_locked=True)
@@ -140,11 +153,11 @@ def _take(
         .where(columns.id.in_(select(chosen.c.id)))
         .values(
             state=TrialState.RUNNING,
-            token=token,
-            lease_until=until,
-            worker_id=worker_id,
+            token=lease.token,
+            lease_until=lease.end,
+            worker_id=lease.worker_id,
             attempts=columns.attempts + 1,
-            started=when,
+            started=lease.start,
             finished=None,
         )
         .returning(
@@ -160,9 +173,9 @@ def _take(
         {
             "trial_id": row.id,
             "number": row.attempts,
-            "worker_id": worker_id,
+            "worker_id": lease.worker_id,
             "outcome": AttemptOutcome.RUNNING,
-            "started": when,
+            "started": lease.start,
         }
         for row in rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import Connection, Engine, Insert, create_engine, inspect, select, table, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InternalError,
+    NoSuchModuleError,
+    NotSupportedError,
+    ProgrammingError,
+)
 
 from hpsearch.errors import DatabaseError, NoStudiesError
 from hpsearch.store.bulk import BulkStorage
@@ -28,6 +37,11 @@ _MLFLOW_TABLES = {"experiments", "registered_models"}
 _FIRST_STEPS = 3
 # A database with neither Optuna's studies nor ours in it belongs to somebody else.
 _OUR_TABLES = {"studies", VERSION_TABLE}
+
+
+# What psycopg files under a program's mistakes, though a person can mend it: rights that are
+# missing, tables that were dropped, a server that only reads (PostgreSQL's Appendix A).
+_MENDABLE_STATES = {"42501", "42P01", "25006"}
 
 
 class Database:
@@ -98,6 +112,7 @@ def open_database(url: str, *, create: bool = False) -> Database:
     """
     address = parse_url(url)
     _check_file(address, create=create)
+    _check_driver(address)
     with _explained(address):
         _check_tables(address, create=create)
         database = Database(_open_storage(url, create=create))
@@ -126,15 +141,25 @@ def _was_slower(error: Exception) -> bool:
 def _storage(url: str, *, create: bool) -> BulkStorage:
     try:
         return BulkStorage(url, create=create)
-    except ImportError as error:
-        raise DatabaseError(
-            f'{parse_url(url)}: the driver is missing; pip install "hpsearch[postgres]"'
-        ) from error
     except RuntimeError as error:  # Optuna's word for a schema of another Optuna
         raise DatabaseError(f"{parse_url(url)}: {error}") from error
 
 
 # -------------------------------------------------------------- before opening
+
+
+def _check_driver(address: URL) -> None:
+    try:
+        address.get_dialect().import_dbapi()
+    except ImportError as error:
+        raise DatabaseError(
+            f'{address}: the driver is missing; pip install "hpsearch[postgres]"'
+        ) from error
+    except NoSuchModuleError as error:
+        raise DatabaseError(
+            f"--database {address}: {address.drivername} is not supported; use sqlite:///FILE.db "
+            "or postgresql://USER@HOST/NAME"
+        ) from error
 
 
 def _check_file(address: URL, *, create: bool) -> None:
@@ -176,11 +201,21 @@ def _check_tables(address: URL, *, create: bool) -> None:
         )
     if version is None and not create:
         raise NoStudiesError(f"{address}: holds no hpsearch studies; `hpsearch start` makes one")
-    if version is not None and version not in _known_versions():
+    if version is not None and version != SCHEMA_VERSION:
+        _check_older(address, version, create=create)
+
+
+def _check_older(address: URL, version: str, *, create: bool) -> None:
+    if version not in _known_versions():
         raise DatabaseError(
             f"{address}: written by another version of hpsearch (schema {version}, "
             f"this one knows {SCHEMA_VERSION}); use that version or another "
             "--database"
+        )
+    if not create:
+        raise DatabaseError(
+            f"{address}: written by an older hpsearch (schema {version}, this one writes "
+            f"{SCHEMA_VERSION}); `hpsearch start` brings it up to date"
         )
 
 
@@ -195,8 +230,11 @@ def _version(connection: Connection) -> str | None:
 
 
 def _known_versions() -> set[str]:
-    """Every version this hpsearch can read or migrate from."""
-    return {SCHEMA_VERSION}
+    """Every version this hpsearch knows, from its migrations."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(migrations_config())
+    return {script.revision for script in scripts.walk_revisions()}
 
 
 # ------------------------------------------------------------------ migrations
@@ -240,17 +278,25 @@ def _check_writable(connection: Connection) -> None:
 
 @contextmanager
 def _explained(address: URL) -> Iterator[None]:
-    """Turn the driver's errors that a person can mend into one line."""
+    """Turn the driver's errors that a person can mend into one line; the rest are ours."""
     try:
         yield
-    except DBAPIError as error:
-        raise DatabaseError(f"{address}: {_sentence(error)}") from error
-    except StorageInternalError as error:  # Optuna's wrapping of the driver's errors
-        cause = error.__cause__
-        said = _sentence(cause) if isinstance(cause, DBAPIError) else str(cause or error)
-        raise DatabaseError(f"{address}: {said}") from error
-    except SQLAlchemyError as error:
-        raise DatabaseError(f"{address}: {' '.join(str(error).split())}") from error
+    except (DBAPIError, StorageInternalError) as error:
+        # Optuna wraps the driver's errors.
+        cause = error if isinstance(error, DBAPIError) else error.__cause__
+        if not isinstance(cause, DBAPIError) or not _can_be_mended(cause):
+            raise
+        raise DatabaseError(f"{address}: {_sentence(cause)}") from error
+
+
+def _can_be_mended(error: DBAPIError) -> bool:
+    """Whether the server, the disk or the user's rights are at fault, not a statement of ours."""
+    if getattr(error.orig, "sqlstate", None) in _MENDABLE_STATES:
+        return True
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return "no such table" in str(error.orig)
+    ours = (DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError)
+    return not isinstance(error, ours)
 
 
 def _sentence(error: DBAPIError) -> str:
@@ -262,6 +308,7 @@ def _sentence(error: DBAPIError) -> str:
         "malformed": "is damaged (database disk image is malformed); restore a copy",
         "disk is full": "the disk is full; free some space and start again, nothing is lost",
         "disk I/O error": "the disk reports an error; check its space, then start again",
+        "no such table": "its tables are gone; was the file replaced while hpsearch ran?",
         "is locked": "another program has held the file locked for a minute; close it",
         "Connection refused": "no server answers there; is it running?",
         "password authentication failed": "user or password are wrong",

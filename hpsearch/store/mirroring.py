@@ -6,20 +6,21 @@ study: only open rounds and those closed since are looked at.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
-from sqlalchemy import case, func, insert, select, text, update
+from sqlalchemy import Connection, case, func, insert, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 
+from hpsearch.errors import DatabaseError
 from hpsearch.seeds import Purpose
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock
@@ -33,7 +34,7 @@ class MirrorRow:
     """How far a study's mirror is.
 
     Attributes:
-        destination: MLflow's tracking URI.
+        destination: MLflow's tracking URI, without a password.
         experiment_id: The study's experiment there.
         run_id: The study's own run.
         trials: Finished trials copied so far.
@@ -262,42 +263,117 @@ def opening_result(database: Database, study_id: int, number: int) -> dict[str, 
 # ------------------------------------------------------------- one mirror at a time
 
 
-@contextmanager
-def only_mirror(database: Database, study_id: int) -> Iterator[bool]:
-    """Hold the right to mirror a study; yields False while another process holds it.
+class MirrorLock(Protocol):
+    """The right to mirror a study; it dies with its process, so a killed mirror blocks nobody."""
 
-    The lock dies with its process, so a killed mirror never blocks the next one.
-    """
+    def take(self) -> bool:
+        """Whether this process has the right now; asked again, whether it still has it.
+
+        Raises:
+            DatabaseError: If the database cannot be asked.
+        """
+
+    def release(self) -> None:
+        """Give it back, if it is held; never fails."""
+
+
+@contextmanager
+def mirror_lock(database: Database, study_id: int) -> Iterator[MirrorLock]:
+    """The lock of a study's mirror, not taken yet, and given back in the end."""
+    lock: MirrorLock
     if database.engine.dialect.name == "sqlite":
-        with _file_lock(str(database.engine.url.database), study_id) as held:
-            yield held
+        lock = _FileLock(str(database.engine.url.database), study_id)
     else:
-        with _advisory_lock(database, study_id) as held:
-            yield held
+        lock = _AdvisoryLock(database, study_id)
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
-@contextmanager
-def _file_lock(file: str, study_id: int) -> Iterator[bool]:
+class _FileLock:
     """A lock file of its own: closing any handle of the database file drops SQLite's locks."""
-    key = hashlib.sha256(f"{Path(file).resolve()} {study_id}".encode()).hexdigest()[:24]
-    path = Path(tempfile.gettempdir()) / f"hpsearch-mirror-{os.getuid()}-{key}.lock"
-    with path.open("w") as handle:
+
+    def __init__(self, file: str, study_id: int) -> None:
+        self._study = f"{Path(file).resolve()} {study_id}"
+        self._handle: IO[str] | None = None
+
+    def take(self) -> bool:
+        if self._handle is None:
+            self._handle = self._locked()
+        return self._handle is not None
+
+    def release(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def _locked(self) -> IO[str] | None:
+        try:
+            import fcntl
+        except ImportError as error:
+            raise DatabaseError(
+                "copying a study to MLflow needs file locks that this system lacks; "
+                "use Linux or macOS, or `start --tracking none`"
+            ) from error
+        key = hashlib.sha256(self._study.encode()).hexdigest()[:24]
+        path = Path(tempfile.gettempdir()) / f"hpsearch-mirror-{os.getuid()}-{key}.lock"
+        handle = path.open("w")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
-        yield True
+            handle.close()
+            return None
+        return handle
 
 
-@contextmanager
-def _advisory_lock(database: Database, study_id: int) -> Iterator[bool]:
-    with database.engine.connect() as connection:
-        free = connection.execution_options(isolation_level="AUTOCOMMIT")
-        keys = {"space": _LOCK_SPACE, "study": study_id}
-        held = free.execute(text("SELECT pg_try_advisory_lock(:space, :study)"), keys).scalar_one()
+class _AdvisoryLock:
+    """PostgreSQL's lock of a session: it is gone when the server drops the connection."""
+
+    def __init__(self, database: Database, study_id: int) -> None:
+        self._engine = database.engine
+        self._keys = {"space": _LOCK_SPACE, "study": study_id}
+        self._connection: Connection | None = None
+
+    def take(self) -> bool:
         try:
-            yield bool(held)
+            if self._connection is not None and not self._is_mine(self._connection):
+                self.release()
+            if self._connection is None:
+                self._connection = self._locked()
+        except SQLAlchemyError as error:
+            self.release()
+            said = " ".join(str(getattr(error, "orig", None) or error).split())
+            raise DatabaseError(f"{self._engine.url}: {said}") from error
+        return self._connection is not None
+
+    def release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with suppress(SQLAlchemyError):  # a session that is dead has no lock to give back
+            connection.execute(text("SELECT pg_advisory_unlock(:space, :study)"), self._keys)
+        connection.invalidate()  # whatever state it is in, nobody gets it from the pool
+        connection.close()
+
+    def _locked(self) -> Connection | None:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        question = text("SELECT pg_try_advisory_lock(:space, :study)")
+        held = False
+        try:
+            held = bool(connection.execute(question, self._keys).scalar_one())
         finally:
-            if held:
-                free.execute(text("SELECT pg_advisory_unlock(:space, :study)"), keys)
+            if not held:
+                connection.close()
+        return connection if held else None
+
+    def _is_mine(self, connection: Connection) -> bool:
+        """Asked of the server: a connection that broke may have been made anew, without it."""
+        question = text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND pid = pg_backend_pid() AND classid = :space AND objid = :study"
+        )
+        try:
+            return bool(connection.execute(question, self._keys).scalar_one())
+        except SQLAlchemyError:
+            return False  # the connection is dead, and the lock with it

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose, trial_seed
-from hpsearch.space import Value, plain
+from hpsearch.space import Value
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id
@@ -41,13 +41,19 @@ class Opening:
     values: dict[str, Value]
 
 
-def begin_opening(database: Database, study: StoredStudy, worker_id: int) -> Opening:
+def begin_opening(
+    database: Database, study: StoredStudy, worker_id: int, *, again: bool
+) -> Opening | None:
     """Record an opening durably, or take up the one that was not finished.
 
     Args:
         database: The study's database.
         study: A complete study with a winner.
         worker_id: The process that will read the test rows.
+        again: Whether the split may be opened once more when its figure is known already.
+
+    Returns:
+        None where the figure is known and the split is not to be opened again.
     """
     optuna_id = database.storage.find_or_create_study(f"{study.name}/{Purpose.FINAL}")
     with database.writing(durable=True) as connection:
@@ -55,6 +61,8 @@ def begin_opening(database: Database, study: StoredStudy, worker_id: int) -> Ope
         connection.execute(
             select(tables.study.c.id).where(tables.study.c.id == study.id).with_for_update()
         )
+        if not again and figure(connection, study.id) is not None:
+            return None
         unfinished = connection.execute(
             select(tables.opening).where(
                 tables.opening.c.study_id == study.id, tables.opening.c.finished.is_(None)
@@ -92,11 +100,16 @@ def finish_opening(
 def test_figure(database: Database, study_id: int) -> dict[str, Any] | None:
     """The newest result with how often the split was opened; None while it is sealed."""
     with database.reading() as connection:
-        rows: Sequence[Row[Any]] = connection.execute(
-            select(tables.opening)
-            .where(tables.opening.c.study_id == study_id)
-            .order_by(tables.opening.c.number)
-        ).all()
+        return figure(connection, study_id)
+
+
+def figure(connection: Connection, study_id: int) -> dict[str, Any] | None:
+    """`test_figure` inside a transaction of the caller."""
+    rows: Sequence[Row[Any]] = connection.execute(
+        select(tables.opening)
+        .where(tables.opening.c.study_id == study_id)
+        .order_by(tables.opening.c.number)
+    ).all()
     results = [json.loads(row.result) for row in rows if row.result]
     return {**results[-1], "openings": len(rows)} if results else None
 
@@ -126,7 +139,6 @@ def _record(
             state=tables.RoundState.OPEN,
             planned=1,
             box=box_text(box),
-            optuna_study_id=optuna_id,
             opened=clock(connection),
         ),
     )
@@ -150,7 +162,6 @@ def _record(
             study_id=study.id,
             number=number,
             trial_id=final_id,
-            configuration=json.dumps({name: plain(value) for name, value in values.items()}),
             opened=clock(connection),
         ),
     )

@@ -1,4 +1,7 @@
-"""What people and programs read: the JSON documents, each from one consistent moment."""
+"""What people and programs read: the JSON documents, each from one transaction.
+
+All a document says was true at one moment, but for whether a worker's process exists.
+"""
 
 from __future__ import annotations
 
@@ -7,64 +10,56 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from hpsearch.search.narrowing import elites
 from hpsearch.seeds import Purpose
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock
 from hpsearch.store.documents import range_from
-from hpsearch.store.openings import test_figure
+from hpsearch.store.openings import figure
 from hpsearch.store.results import SCORE_METRIC
 from hpsearch.store.rounds import outcomes
-from hpsearch.store.studies import StoredStudy
+from hpsearch.store.studies import StoredStudy, study_at
 from hpsearch.store.tables import TrialState
-from hpsearch.store.workers import live_workers
+from hpsearch.store.workers import count_live_workers
 
 JSON = dict[str, Any]
 
 
 def study_document(database: Database, study: StoredStudy) -> JSON:
     """The document of `start --json` and `show --json`."""
-    workers = live_workers(database, study.id)
     with database.reading() as connection:
+        now = study_at(connection, study)
+        workers = count_live_workers(connection, study.id)
         states = _states(connection, study.id)
         rounds = _rounds(connection, study.id)
-        seconds = _seconds(connection, study)
+        test = figure(connection, study.id)
+        seconds = float((now.completed or clock(connection)) - now.created)
     search = states[Purpose.SEARCH]
     return {
-        "study": study.name,
-        "state": _state(study, workers),
+        "study": now.name,
+        "state": _state(now, workers),
         "metric": SCORE_METRIC,
         "direction": "maximize",
-        "planned": study.spec.planned_trials,
+        "planned": now.spec.planned_trials,
         **{state: search[state] for state in tables.FINISHED},
         "running": search[TrialState.RUNNING],
         "workers": workers,
         "rounds": rounds,
         "confirmation": _confirmation(states[Purpose.CONFIRMATION]),
-        "winner": study.winner,
-        "test": test_figure(database, study.id),
+        "winner": now.winner,
+        "test": test,
         "seconds": seconds,
     }
 
 
 def trials_document(database: Database, study: StoredStudy) -> list[JSON]:
     """The document of `trials --json`: every trial, ordered by purpose and number."""
-    trial, worker, round_ = tables.trial.c, tables.worker.c, tables.round_.c
+    mine = tables.trial.c.study_id == study.id
     with database.reading() as connection:
-        rows = connection.execute(
-            select(tables.trial, worker.name.label("worker"), round_.number.label("round"))
-            .select_from(
-                tables.trial.join(tables.round_, round_.id == trial.round_id).outerjoin(
-                    tables.worker, worker.id == trial.worker_id
-                )
-            )
-            .where(trial.study_id == study.id)
-            .order_by(trial.purpose, trial.number)
-        ).mappings()
-        curves = _curves(connection, study.id)
-        return [_trial(dict(row), curves.get(row["id"], [])) for row in rows]
+        rows, measured = trial_rows(connection, mine), curves(connection, mine)
+    return [_trial(row, measured.get(row["id"], [])) for row in rows]
 
 
 def ranges_document(database: Database, study: StoredStudy) -> list[JSON]:
@@ -98,22 +93,6 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
     return {outcome.number for outcome in elites(found, study.validation_rows)}
 
 
-def lost_attempts(database: Database, study: StoredStudy) -> int:
-    """How many tries at trials ended with the loss of their worker."""
-    with database.reading() as connection:
-        return int(
-            connection.scalar(
-                select(func.count())
-                .select_from(tables.attempt.join(tables.trial))
-                .where(
-                    tables.trial.c.study_id == study.id,
-                    tables.attempt.c.outcome == tables.AttemptOutcome.LOST,
-                )
-            )
-            or 0
-        )
-
-
 def open_work(database: Database, study_id: int) -> JSON:
     """The open round at a glance: purpose, number, planned, running and finished trials."""
     with database.reading() as connection:
@@ -141,6 +120,55 @@ def open_work(database: Database, study_id: int) -> JSON:
         "states": {purpose: dict(counts) for purpose, counts in states.items()},
         "search_done": sum(search[state] for state in tables.FINISHED),
     }
+
+
+# ----------------------------------------------- trials, for everybody who reads them
+
+Curve = list[tuple[int, dict[str, float | None]]]
+
+
+def trial_rows(connection: Connection, which: ColumnElement[bool]) -> list[JSON]:
+    """Rows of trials with the name of their worker and the number of their round.
+
+    Args:
+        connection: The caller's transaction.
+        which: A condition on `tables.trial`.
+
+    Returns:
+        By purpose and number, with values decoded; {} where the sampler has not spoken yet.
+    """
+    trial, worker, round_ = tables.trial.c, tables.worker.c, tables.round_.c
+    rows = connection.execute(
+        select(tables.trial, worker.name.label("worker"), round_.number.label("round"))
+        .select_from(
+            tables.trial.join(tables.round_, round_.id == trial.round_id).outerjoin(
+                tables.worker, worker.id == trial.worker_id
+            )
+        )
+        .where(which)
+        .order_by(trial.purpose, trial.number)
+    ).mappings()
+    return [{**row, "values": json.loads(row["values"] or "{}")} for row in rows]
+
+
+def curves(connection: Connection, which: ColumnElement[bool]) -> dict[int, Curve]:
+    """(epoch, metrics) of trials by their row; a metric that was not finite is None.
+
+    Args:
+        connection: The caller's transaction.
+        which: A condition on `tables.trial`.
+    """
+    found: dict[int, Curve] = defaultdict(list)
+    epoch = tables.epoch.c
+    rows = connection.execute(
+        select(epoch.trial_id, epoch.epoch, epoch.metrics)
+        .join(tables.trial, tables.trial.c.id == epoch.trial_id)
+        .where(which)
+        .order_by(epoch.trial_id, epoch.epoch)
+    )
+    for trial_id, number, metrics in rows:
+        found[trial_id].append((number, json.loads(metrics)))
+    return found
 
 
 # ------------------------------------------------------------------------ parts
@@ -204,37 +232,20 @@ def _confirmation(states: defaultdict[str, int]) -> JSON | None:
     return {"planned": planned, "finished": sum(states[s] for s in tables.FINISHED)}
 
 
-def _seconds(connection: Connection, study: StoredStudy) -> float:
-    return float((study.completed or clock(connection)) - study.created)
-
-
-def _curves(connection: Connection, study_id: int) -> dict[int, list[JSON]]:
-    curves: dict[int, list[JSON]] = defaultdict(list)
-    rows = connection.execute(
-        select(tables.epoch.c.trial_id, tables.epoch.c.epoch, tables.epoch.c.metrics)
-        .join(tables.trial, tables.trial.c.id == tables.epoch.c.trial_id)
-        .where(tables.trial.c.study_id == study_id)
-        .order_by(tables.epoch.c.trial_id, tables.epoch.c.epoch)
-    )
-    for trial_id, epoch, metrics in rows:
-        curves[trial_id].append({"epoch": epoch, "metrics": json.loads(metrics)})
-    return curves
-
-
-def _trial(row: JSON, epochs: list[JSON]) -> JSON:
+def _trial(row: JSON, curve: Curve) -> JSON:
     return {
         "number": row["number"],
         "purpose": row["purpose"],
         "round": row["round"],
         "state": row["state"],
-        "values": json.loads(row["values"]) if row["values"] else {},
+        "values": row["values"],
         "score": row["score"],
         "loss": row["loss"],
         "seed": row["seed"],
         "message": row["message"],
         "worker": row["worker"],
         "attempts": row["attempts"],
-        "epochs": epochs,
+        "epochs": [{"epoch": epoch, "metrics": metrics} for epoch, metrics in curve],
         "started": _moment(row["started"]),
         "finished": _moment(row["finished"]),
     }

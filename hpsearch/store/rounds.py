@@ -8,6 +8,7 @@ are durable: after a power cut a round is either open as before or closed for go
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.distributions import BaseDistribution
@@ -32,8 +33,9 @@ from hpsearch.store.documents import (
     winner_text,
 )
 
-# Narrowing a round takes milliseconds; who needs longer than this has died.
-CLOSING_SECONDS = 60
+# Narrowing a round takes milliseconds; who needs longer than this has died, and if not, the
+# token keeps what it decided out.
+CLOSING_SECONDS = 10
 # Purposes whose rounds workers train; the final run belongs to the sealed test.
 TRAINED = (Purpose.SEARCH, Purpose.REPEAT, Purpose.CONTROL, Purpose.CONFIRMATION)
 
@@ -89,7 +91,7 @@ def insert_round(
     declared: Box,
     plan: RoundPlan,
 ) -> None:
-    """Write a round, its ledger and its waiting trials."""
+    """Write a round and its waiting trials."""
     round_id = inserted_id(
         connection,
         insert(tables.round_).values(
@@ -99,12 +101,9 @@ def insert_round(
             state=tables.RoundState.OPEN,
             planned=len(plan.trials),
             box=box_text(plan.box),
-            optuna_study_id=optuna_study_id,
             opened=clock(connection),
         ),
     )
-    if plan.number == 1:
-        insert_ledger(connection, study_id, plan.number, plan.ledger)
     params = [
         None if t.values is None else {name: encoded(v) for name, v in t.values.items()}
         for t in plan.trials
@@ -130,7 +129,7 @@ def insert_round(
 
 
 def insert_ledger(
-    connection: Connection, study_id: int, round_number: int, rows: tuple[LedgerRow, ...]
+    connection: Connection, study_id: int, round_number: int, rows: Sequence[LedgerRow]
 ) -> None:
     """Write why each range of a round is what it is."""
     documents = [
@@ -156,8 +155,8 @@ def insert_ledger(
 # --------------------------------------------------------------------- closing
 
 
-def take_closing(database: Database, study_id: int) -> ClosingTask | None:
-    """Lease the close of the study's open round, if its last trial is done.
+def take_closing(database: Database, study_id: int, worker_id: int) -> ClosingTask | None:
+    """Lease the close of the study's open round to a worker, if its last trial is done.
 
     Returns:
         None while trials are unfinished, nothing is open, or somebody else is closing it.
@@ -170,7 +169,11 @@ def take_closing(database: Database, study_id: int) -> ClosingTask | None:
         leased = connection.execute(
             update(tables.round_)
             .where(_closable(study_id), _unclaimed(when))
-            .values(closing_token=token, closing_until=when + CLOSING_SECONDS)
+            .values(
+                closing_token=token,
+                closing_until=when + CLOSING_SECONDS,
+                closing_worker_id=worker_id,
+            )
         )
         if leased.rowcount == 0:
             return None
@@ -222,6 +225,21 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
                 .where(tables.study.c.id == task.study_id)
                 .values(state="complete", winner=winner, completed=when)
             )
+
+
+def release_closing(database: Database, task: ClosingTask) -> None:
+    """Give the close back at once; nothing happens where somebody else holds it by now."""
+    with database.writing() as connection:
+        release_closings(connection, tables.round_.c.closing_token == task.token)
+
+
+def release_closings(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Let others close open rounds whose closers are gone."""
+    connection.execute(
+        update(tables.round_)
+        .where(which, tables.round_.c.state == tables.RoundState.OPEN)
+        .values(closing_token=None, closing_until=None, closing_worker_id=None)
+    )
 
 
 def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcome, ...]:

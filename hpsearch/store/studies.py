@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Row, insert, select
 
 from hpsearch.errors import DatabaseError, UnknownStudyError
+from hpsearch.search.narrowing import declared
 from hpsearch.search.rounds import first_round
 from hpsearch.space import Value, frozen
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock, inserted_id
-from hpsearch.store.rounds import insert_round
+from hpsearch.store.rounds import insert_ledger, insert_round
 from hpsearch.study import StudySpec
 
 
@@ -65,55 +65,65 @@ def create_study(
     validation_rows: int,
     *,
     keep_sealed: bool = False,
-) -> StoredStudy:
+) -> StoredStudy | None:
     """Store a study and open its first round, in one durable transaction.
+
+    Returns:
+        None where a study of this name is there, perhaps since a moment ago: it may have other
+        settings, so the caller has to look at it.
 
     Raises:
         DatabaseError: If an Optuna study of this name is already there, not made by hpsearch.
     """
     plan = first_round(spec)
-    optuna_id = _own_optuna_study(database, spec.name)
-    try:
-        with database.writing(durable=True) as connection:
-            study_id = inserted_id(
-                connection,
-                insert(tables.study).values(
-                    name=spec.name,
-                    optuna_study_id=optuna_id,
-                    spec=json.dumps(spec.document()),
-                    source=source,
-                    data_fingerprint=data_fingerprint,
-                    validation_rows=validation_rows,
-                    keep_sealed=keep_sealed,
-                    state="running",
-                    created=clock(connection),
-                ),
+    optuna_id = database.storage.find_or_create_study(spec.name)
+    with database.writing(durable=True) as connection:
+        # Whoever creates the same study waits here, and then finds it.
+        database.storage.lock_study(connection, optuna_id)
+        if _row(connection, spec.name) is not None:
+            return None
+        if database.storage.count_trials(connection, optuna_id):
+            raise DatabaseError(
+                f"{spec.name}: an Optuna study of this name, not made by hpsearch, is in this "
+                "database; give the study another name or use another --database"
             )
-            insert_round(connection, database.storage, study_id, optuna_id, spec.space, plan)
-    except DatabaseError as error:
-        if not isinstance(error.__cause__, IntegrityError):
-            raise
-        # Another `start` was faster: its study is the study.
-    return load_study(database, spec.name)
-
-
-def _own_optuna_study(database: Database, name: str) -> int:
-    optuna_id = database.storage.find_or_create_study(name)
-    if find_study(database, name) is None and database.storage.get_n_trials(optuna_id):
-        raise DatabaseError(
-            f"{name}: an Optuna study of this name, not made by hpsearch, is in this database; "
-            "give the study another name or use another --database"
+        study_id = inserted_id(
+            connection,
+            insert(tables.study).values(
+                name=spec.name,
+                optuna_study_id=optuna_id,
+                spec=json.dumps(spec.document()),
+                source=source,
+                data_fingerprint=data_fingerprint,
+                validation_rows=validation_rows,
+                keep_sealed=keep_sealed,
+                state="running",
+                created=clock(connection),
+            ),
         )
-    return optuna_id
+        insert_ledger(connection, study_id, plan.number, declared(spec.space))
+        insert_round(connection, database.storage, study_id, optuna_id, spec.space, plan)
+    return load_study(database, spec.name)
 
 
 def find_study(database: Database, name: str) -> StoredStudy | None:
     """The study of this name, or None."""
     with database.reading() as connection:
-        row = connection.execute(
-            select(tables.study).where(tables.study.c.name == name)
-        ).one_or_none()
+        row = _row(connection, name)
     return None if row is None else _stored(row)
+
+
+def study_at(connection: Connection, study: StoredStudy) -> StoredStudy:
+    """A study as it is at the moment of the caller's transaction."""
+    row = _row(connection, study.name)
+    if row is None:
+        raise UnknownStudyError(f"{study.name}: is no longer in this database")
+    return replace(
+        study,
+        state=row.state,
+        winner=json.loads(row.winner) if row.winner else None,
+        completed=row.completed,
+    )
 
 
 def load_study(database: Database, name: str) -> StoredStudy:
@@ -136,6 +146,10 @@ def study_names(database: Database) -> list[str]:
     """Names of all studies, oldest first."""
     with database.reading() as connection:
         return list(connection.scalars(select(tables.study.c.name).order_by(tables.study.c.id)))
+
+
+def _row(connection: Connection, name: str) -> Row[Any] | None:
+    return connection.execute(select(tables.study).where(tables.study.c.name == name)).one_or_none()
 
 
 def _stored(row: Row[Any]) -> StoredStudy:

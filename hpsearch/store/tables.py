@@ -94,12 +94,12 @@ round_ = Table(
     Column("state", String(16), nullable=False),
     Column("planned", Integer, nullable=False),
     Column("box", Text, nullable=False),
-    Column("optuna_study_id", Integer, nullable=False),
     Column("opened", Double, nullable=False),
     Column("closed", Double),
     # Closing is leased work: who computes it, and until when nobody else will.
     Column("closing_token", BigInteger),
     Column("closing_until", Double),
+    Column("closing_worker_id", ForeignKey("hpsearch_worker.id")),
     UniqueConstraint("study_id", "purpose", "number", name="hpsearch_round_once"),
     CheckConstraint("state IN ('open', 'closed')", name="hpsearch_round_state"),
 )
@@ -196,7 +196,6 @@ opening = Table(
     Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("trial_id", ForeignKey("hpsearch_trial.id"), nullable=False),
-    Column("configuration", Text, nullable=False),
     Column("opened", Double, nullable=False),
     Column("result", Text),
     Column("finished", Double),

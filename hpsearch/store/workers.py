@@ -6,15 +6,16 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock, inserted_id
-from hpsearch.store.leases import lose_trials
+from hpsearch.store.leases import LEASE_SECONDS, lose_trials, worker_seen
+from hpsearch.store.rounds import release_closings
 
 
 def register_worker(
@@ -55,12 +56,18 @@ def worker_stopped(database: Database, worker_id: int) -> None:
         connection.execute(
             update(tables.worker).where(tables.worker.c.id == worker_id).values(stopped=when)
         )
-        # Nothing but after an error in the middle of a claim.
-        lose_trials(connection, database.storage, tables.trial.c.worker_id == worker_id, when)
+        # Nothing but after an error in the middle of a claim or of a close.
+        _free(connection, database, [worker_id], when)
+
+
+def worker_heard_of(database: Database, worker_id: int) -> None:
+    """Write down that a worker without work is still there."""
+    with database.writing() as connection:
+        worker_seen(connection, worker_id, clock(connection))
 
 
 def recover_dead_workers(database: Database, study_id: int) -> int:
-    """Free the trials of workers of this machine whose process no longer exists.
+    """Free the trials and the close of workers of this machine whose process is gone.
 
     Nobody has to wait for their leases to lapse then; workers of other machines are judged by
     their leases alone.
@@ -68,7 +75,9 @@ def recover_dead_workers(database: Database, study_id: int) -> int:
     Returns:
         How many trials became free.
     """
-    dead = [w for w, process in _registered(database, study_id) if not may_be_alive(process)]
+    with database.reading() as connection:
+        registered = _registered(connection, study_id)
+    dead = [worker for worker, process in registered if not may_be_alive(process)]
     if not dead:
         return 0
     with database.writing() as connection:
@@ -76,23 +85,36 @@ def recover_dead_workers(database: Database, study_id: int) -> int:
         connection.execute(
             update(tables.worker).where(tables.worker.c.id.in_(dead)).values(stopped=when)
         )
-        mine = tables.trial.c.worker_id.in_(dead)
-        return lose_trials(connection, database.storage, mine, when)
+        return _free(connection, database, dead, when)
 
 
 def live_workers(database: Database, study_id: int) -> int:
-    """Workers that have not left and, on this machine, whose process exists."""
-    return sum(may_be_alive(process) for _, process in _registered(database, study_id))
-
-
-def _registered(database: Database, study_id: int) -> list[tuple[int, str]]:
+    """Workers that have not left, were heard of lately and, on this machine, have a process."""
     with database.reading() as connection:
-        rows = connection.execute(
-            select(tables.worker.c.id, tables.worker.c.process).where(
-                tables.worker.c.study_id == study_id, tables.worker.c.stopped.is_(None)
-            )
+        return count_live_workers(connection, study_id)
+
+
+def count_live_workers(connection: Connection, study_id: int) -> int:
+    """`live_workers` inside a transaction of the caller."""
+    lately = tables.worker.c.seen > clock(connection) - 2 * LEASE_SECONDS
+    return sum(may_be_alive(process) for _, process in _registered(connection, study_id, lately))
+
+
+def _registered(
+    connection: Connection, study_id: int, *where: ColumnElement[bool]
+) -> list[tuple[int, str]]:
+    rows = connection.execute(
+        select(tables.worker.c.id, tables.worker.c.process).where(
+            tables.worker.c.study_id == study_id, tables.worker.c.stopped.is_(None), *where
         )
-        return [(row.id, row.process) for row in rows]
+    )
+    return [(row.id, row.process) for row in rows]
+
+
+def _free(connection: Connection, database: Database, gone: Sequence[int], when: float) -> int:
+    """Take from workers what they still hold; the number of trials."""
+    release_closings(connection, tables.round_.c.closing_worker_id.in_(gone))
+    return lose_trials(connection, database.storage, tables.trial.c.worker_id.in_(gone), when)
 
 
 # ------------------------------------------------------------------- processes

@@ -1,4 +1,4 @@
-"""MLflow's client, made quiet and impatient: the only place that imports MLflow."""
+"""MLflow's client, made quiet and impatient: the only place that makes one."""
 
 from __future__ import annotations
 

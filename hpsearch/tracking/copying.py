@@ -17,7 +17,7 @@ from hpsearch.store.workers import live_workers
 from hpsearch.tracking import content, study_run
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.content import ELITE_TAG, PARENT_TAG, milliseconds
-from hpsearch.tracking.destination import file_identity
+from hpsearch.tracking.destination import file_identity, redacted
 from hpsearch.tracking.experiment import Experiment, KnownRun
 
 # Trials read at once: few enough to hold, enough to spare queries.
@@ -84,9 +84,9 @@ class StudyCopy:
         return self._study.name
 
     @property
-    def tracking_uri(self) -> str:
-        """Where MLflow keeps the copy."""
-        return self._tracking_uri
+    def destination(self) -> str:
+        """Where MLflow keeps the copy, as it is shown and stored: without a password."""
+        return redacted(self._tracking_uri)
 
     @property
     def study_id(self) -> int:
@@ -150,7 +150,7 @@ class StudyCopy:
         mirroring.write_mirror(
             self._database,
             self._study.id,
-            self._tracking_uri,
+            self.destination,
             0 if experiment is None else experiment.trials(),
             experiment_id=None if experiment is None else experiment.id,
             run_id=None if root is None else root.run_id,

@@ -1,8 +1,8 @@
 """The mirror: copies a study from SQL to MLflow, once or for as long as the study runs.
 
-`python -m hpsearch.tracking.mirror --database URL --study NAME --tracking URI` follows a study
-until its standard input ends, then copies what is left. It is never waited for while training
-runs, and nothing that happens to it or to MLflow touches the study.
+`python -m hpsearch.tracking.mirror --study NAME` follows a study until its standard input ends,
+then copies what is left. The addresses stand in HPSEARCH_DATABASE and MLFLOW_TRACKING_URI. It is
+never waited for while training runs, and nothing that happens to it or to MLflow touches the study.
 
 Exit codes: 0 everything is copied (or it was asked to stop), 2 a mistake in what was given,
 3 MLflow could not be reached in the end.
@@ -17,14 +17,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from types import FrameType
 
 from hpsearch.errors import DatabaseError, TrackingError, UserError
 from hpsearch.store.database import Database, open_database
-from hpsearch.store.mirroring import only_mirror
+from hpsearch.store.mirroring import MirrorLock, mirror_lock
 from hpsearch.tracking.copying import MirrorReport, Progress, StudyCopy
-from hpsearch.tracking.destination import check_destination
+from hpsearch.tracking.destination import (
+    DATABASE_VARIABLE,
+    TRACKING_VARIABLE,
+    check_destination,
+    redacted,
+)
 
 DONE, MISTAKE, UNREACHABLE = 0, 2, 3
 # Not an exit code: MLflow's file was deleted or replaced, so the process begins anew.
@@ -64,17 +68,17 @@ def sync(
     database = open_database(database_url)
     try:
         copy = StudyCopy(database, study_name, tracking_uri, progress)
-        with only_mirror(database, copy.study_id) as alone:
-            if not alone:
+        with mirror_lock(database, copy.study_id) as lock:
+            if not lock.take():
                 raise TrackingError(
                     f"{study_name}: a running `hpsearch start` or `sync` is copying it already"
                 )
-            return _copied_once(copy, tracking_uri)
+            return _copied_once(copy)
     finally:
         database.close()
 
 
-def _copied_once(copy: StudyCopy, tracking_uri: str) -> MirrorReport:
+def _copied_once(copy: StudyCopy) -> MirrorReport:
     try:
         copy.look()
         copy.step()
@@ -83,7 +87,7 @@ def _copied_once(copy: StudyCopy, tracking_uri: str) -> MirrorReport:
     except UserError:
         raise
     except Exception as error:  # MLflow raises what its drivers and servers raise
-        raise TrackingError(f"--tracking {tracking_uri}: {one_line(error)}") from error
+        raise TrackingError(f"--tracking {copy.destination}: {one_line(error)}") from error
     return copy.report()
 
 
@@ -128,17 +132,17 @@ class _Follower:
         self._copy = copy
         self._finish = finish
         self._stop = stop
-        self._alone = False
         self._look_again = True
         self._pause = _PAUSE_SECONDS[0]
         self._reason = ""
         self._failing_since: float | None = None
+        self._finishing_since: float | None = None
 
     def run(self) -> int:
         """Follow until told otherwise."""
-        with ExitStack() as lock:
+        with mirror_lock(self._database, self._copy.study_id) as lock:
             while not self._stop.is_set():
-                last = self._finish.is_set()
+                last = self._is_last()
                 if self._copy.file_replaced():
                     return _REPLACED
                 succeeded = self._attempt(lock, last=last)
@@ -151,9 +155,15 @@ class _Follower:
             self._leave()
         return DONE
 
-    def _attempt(self, lock: ExitStack, *, last: bool) -> bool:
+    def _is_last(self) -> bool:
+        """Whether nothing more will come; notes when that was first seen."""
+        if self._finish.is_set() and self._finishing_since is None:
+            self._finishing_since = time.monotonic()
+        return self._finishing_since is not None
+
+    def _attempt(self, lock: MirrorLock, *, last: bool) -> bool:
         try:
-            self._take_lock(lock)
+            _take(lock)
             if self._look_again or last:
                 self._copy.look()
                 self._look_again = False
@@ -166,12 +176,6 @@ class _Follower:
             return False
         self._pause, self._failing_since = _PAUSE_SECONDS[0], None
         return True
-
-    def _take_lock(self, lock: ExitStack) -> None:
-        if not self._alone:
-            self._alone = lock.enter_context(only_mirror(self._database, self._copy.study_id))
-        if not self._alone:
-            raise TrackingError("another mirror is copying this study")
 
     def _failed(self, error: Exception) -> None:
         """Write down why, and look at everything afresh next time."""
@@ -186,15 +190,16 @@ class _Follower:
             self._reason = one_line(unwritten)
 
     def _gives_up(self) -> bool:
-        """Nothing more will come, and MLflow has had its time."""
-        if not self._finish.is_set() or self._failing_since is None:
+        """Nothing more will come, and MLflow has had its time since that was known."""
+        if self._finishing_since is None or self._failing_since is None:
             return False
-        return time.monotonic() - self._failing_since > _PATIENCE_SECONDS
+        since = max(self._finishing_since, self._failing_since)
+        return time.monotonic() - since > _PATIENCE_SECONDS
 
     def _farewell(self) -> str:
-        name, uri = self._copy.name, self._copy.tracking_uri
+        name, destination = self._copy.name, self._copy.destination
         return (
-            f"MLflow at {uri} is not up to date: {self._reason}; "
+            f"MLflow at {destination} is not up to date: {self._reason}; "
             f"`hpsearch sync {name}` catches up later"
         )
 
@@ -215,9 +220,14 @@ class _Follower:
             self._stop.wait(0.05)
 
 
+def _take(lock: MirrorLock) -> None:
+    if not lock.take():
+        raise TrackingError("another mirror is copying this study")
+
+
 def one_line(error: BaseException) -> str:
-    """The first thing an error says, short enough for a terminal."""
-    said = " ".join(str(error).split()).split(" [SQL:")[0] or type(error).__name__
+    """The first thing an error says, short enough for a terminal and without passwords."""
+    said = redacted(" ".join(str(error).split()).split(" [SQL:")[0]) or type(error).__name__
     if "Connection refused" in said or "Failed to establish a new connection" in said:
         return "no server answers there; is it running?"
     return said if len(said) <= 200 else f"{said[:197]}..."  # noqa: PLR2004
@@ -228,10 +238,7 @@ def one_line(error: BaseException) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run as a process of its own; standard input is the leash."""
-    parser = argparse.ArgumentParser(prog="hpsearch mirror", description=__doc__)
-    for name in ("--database", "--study", "--tracking"):
-        parser.add_argument(name, required=True)
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     os.nice(max(0, _NICENESS - os.nice(0)))
     finish, stop = threading.Event(), threading.Event()
     _watch_input(finish)
@@ -246,6 +253,15 @@ def main(arguments: list[str] | None = None) -> int:
         command = [sys.executable, "-m", "hpsearch.tracking.mirror"]
         os.execv(sys.executable, [*command, *(arguments or sys.argv[1:])])  # noqa: S606 - ourselves
     return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hpsearch mirror", description=__doc__)
+    parser.add_argument("--study", required=True)
+    for option, variable in (("--database", DATABASE_VARIABLE), ("--tracking", TRACKING_VARIABLE)):
+        found = os.environ.get(variable)
+        parser.add_argument(option, default=found, required=not found, help=f"or {variable}")
+    return parser
 
 
 def _watch_input(finish: threading.Event) -> None:

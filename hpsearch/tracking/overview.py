@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hpsearch.tracking.content import Measurement, figure_measurements, text
+from hpsearch.tracking.content import NOTE_TAG, Measurement, figure_measurements, text
 
 JSON = dict[str, Any]
 
@@ -67,7 +67,7 @@ def study_tags(study: JSON, ledger: Sequence[JSON]) -> dict[str, str]:
         tags["winner/seeds"] = text(winner["seeds"])
     if study["test"]:
         tags["test_openings"] = text(study["test"]["openings"])
-    return tags | {"mlflow.note.content": note(study, ledger)}
+    return tags | {NOTE_TAG: note(study, ledger)}
 
 
 # ------------------------------------------------------------------------ Markdown

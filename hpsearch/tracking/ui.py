@@ -19,7 +19,7 @@ from hpsearch.store.database import Database
 from hpsearch.store.mirroring import read_mirror
 from hpsearch.store.studies import load_study
 from hpsearch.tracking.client import quiet_environment
-from hpsearch.tracking.destination import is_server
+from hpsearch.tracking.destination import is_server, redacted, without_login
 
 _HOST = "127.0.0.1"
 # Importing MLflow's server takes 3 to 10 s here; a busy machine may need far longer.
@@ -68,7 +68,7 @@ def start_ui(tracking_uri: str, experiment_id: str | None, port: int = 5000) -> 
         TrackingError: If the port is in use, or the server does not come up.
     """
     if is_server(tracking_uri):
-        return Dashboard(page(tracking_uri.rstrip("/"), experiment_id))
+        return Dashboard(page(without_login(tracking_uri).rstrip("/"), experiment_id))
     port = free_port(port)
     with tempfile.TemporaryFile() as said:
         process = _start_server(tracking_uri, port, said)
@@ -95,7 +95,8 @@ def find_experiment(database: Database, study_name: str, tracking_uri: str) -> s
         UnknownStudyError: If there is no such study.
     """
     row = read_mirror(database, load_study(database, study_name).id)
-    return row.experiment_id if row is not None and row.destination == tracking_uri else None
+    here = row is not None and redacted(row.destination) == redacted(tracking_uri)
+    return row.experiment_id if row is not None and here else None
 
 
 def free_port(port: int) -> int:
@@ -117,9 +118,11 @@ def free_port(port: int) -> int:
 
 
 def _start_server(tracking_uri: str, port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
     environment = os.environ | quiet_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # Not on the command line, which everybody on a machine may read.
+    environment |= {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
     # A session of its own, so that the server and its workers can be ended together.
     return subprocess.Popen(  # noqa: S603 - MLflow's own command, no shell
         command,
@@ -135,7 +138,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, said: IO
     until = time.monotonic() + _START_SECONDS
     while not _answers(port):
         if process.poll() is not None:
-            raise TrackingError(f"MLflow's server ended at once: {_last_line(said)}")
+            raise TrackingError(f"MLflow's server ended at once: {redacted(_last_line(said))}")
         if time.monotonic() > until:
             raise TrackingError(f"MLflow's server did not answer within {_START_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)

@@ -4,19 +4,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select, update
 
-from hpsearch.errors import LeaseLostError
+from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.seeds import Purpose
 from hpsearch.store import claims, tables
 from hpsearch.store.claims import claim
-from hpsearch.store.database import open_database
-from hpsearch.store.leases import MOST_LOSSES, hand_back, renew
-from hpsearch.store.reading import lost_attempts, trials_document
+from hpsearch.store.database import clock, open_database
+from hpsearch.store.leases import LEASE_SECONDS, MOST_LOSSES, hand_back, renew
+from hpsearch.store.reading import study_document, trials_document
 from hpsearch.store.results import TrialResult, commit
 from hpsearch.store.studies import create_study
 from hpsearch.store.tables import AttemptOutcome, TrialState
@@ -52,6 +53,11 @@ def stored_attempts(database):
             .order_by(tables.trial.c.number, tables.attempt.c.number)
         )
         return [tuple(row) for row in rows]
+
+
+def lost_attempts(database):
+    """How many tries at trials ended with the loss of their worker."""
+    return [outcome for *_, outcome in stored_attempts(database)].count(AttemptOutcome.LOST)
 
 
 def commit_all(database, taken, result):
@@ -112,7 +118,7 @@ def test_many_claimers_at_once_never_share_a_trial(database_url, make_spec, comp
 CLAIMER = """
 import sys
 from hpsearch.store.claims import claim
-from hpsearch.store.database import open_database
+from hpsearch.store.database import clock, open_database
 from hpsearch.store.workers import register_worker
 
 database = open_database(sys.argv[1])
@@ -179,17 +185,51 @@ def test_a_worker_that_only_claims_keeps_its_share(database, study, make_worker)
 
 def test_a_lapsed_lease_is_taken_over(database, study, worker_id):
     """Trials whose lease has lapsed go to the next claimer, and the loss is written down."""
-    late = claim(database, study.id, worker_id, 2, LAPSED)
-    taken = claim(database, study.id, worker_id, 2)
-    assert numbers(taken) == numbers(late)
+    late = claim(database, study.id, worker_id, 12, LAPSED)
+    taken = claim(database, study.id, worker_id, 12)
+    assert taken.trials[0] == late.trials[0]
     assert taken.token != late.token
-    assert lost_attempts(database, study) == 2
+    assert lost_attempts(database) == 12
     assert stored_attempts(database)[:2] == [(0, 1, "lost"), (0, 2, "running")]
+
+
+def test_a_trial_that_was_lost_is_claimed_alone(database, study, worker_id, complete_with):
+    """After a loss others come first, together; then the lost ones, one by one, in order."""
+    claim(database, study.id, worker_id, 4, LAPSED)
+    taken = []
+    while (got := claim(database, study.id, worker_id, 6)) is not None:
+        taken.append(numbers(got))
+        commit_all(database, got, complete_with(0.5))
+    assert taken == [[4, 5, 6, 7, 8, 9], [10, 11], [0], [1], [2], [3]]
+
+
+def test_a_trial_that_kills_its_process_fails_alone(database, study, make_worker, complete_with):
+    """Whoever is claimed with a poisonous trial is not failed for it, whatever their number."""
+    poison = 2
+    while (got := claim(database, study.id, worker := make_worker(study), 4)) is not None:
+        if poison in numbers(got):
+            worker_stopped(database, worker)  # as after its death: what it held is lost
+        else:
+            commit_all(database, got, complete_with(0.5))
+            worker_stopped(database, worker)
+    states = {number: row["state"] for number, row in stored_trials(database).items()}
+    assert states == {n: "failed" if n == poison else "complete" for n in range(12)}
+
+
+def test_three_deaths_of_everything_fail_no_trial(database, study, make_worker):
+    """A machine that goes down three times takes no trial for the culprit."""
+    for _ in range(MOST_LOSSES):
+        workers = [make_worker(study) for _ in range(2)]
+        for worker in workers:
+            assert claim(database, study.id, worker, 2) is not None
+        for worker in workers:
+            worker_stopped(database, worker)
+    assert {row["state"] for row in stored_trials(database).values()} == {"waiting"}
 
 
 def test_a_late_result_changes_nothing(database, study, worker_id, complete_with):
     """What a worker commits after its lease was given away is not counted, in no table."""
-    late = claim(database, study.id, worker_id, 2, LAPSED)
+    late = claim(database, study.id, worker_id, 12, LAPSED)
     claim(database, study.id, worker_id, 2)
     before = stored_trials(database), stored_attempts(database)
     assert commit_all(database, late, complete_with(1.0)) == []
@@ -202,7 +242,7 @@ def test_a_late_result_changes_nothing(database, study, worker_id, complete_with
 
 def test_a_committed_result_is_never_overwritten(database, study, worker_id, complete_with):
     """The first result stands, whoever comes after it, the same worker included."""
-    late = claim(database, study.id, worker_id, 1, LAPSED)
+    late = claim(database, study.id, worker_id, 12, LAPSED)
     taken = claim(database, study.id, worker_id, 1)
     assert commit_all(database, taken, complete_with(0.25)) == [taken.trials[0].id]
     assert commit_all(database, taken, complete_with(0.75)) == []
@@ -224,7 +264,7 @@ def test_values_are_not_stored_for_a_lost_claim(database, make_study, make_worke
     """A sampler's suggestions for trials that were taken over are refused."""
     study = make_study(search={"rounds": 1, "trials": 4, "sampler": "tpe"})
     worker = make_worker(study)
-    late = claim(database, study.id, worker, 1, LAPSED)
+    late = claim(database, study.id, worker, 4, LAPSED)
     claim(database, study.id, worker, 1)
     values = {late.trials[0].id: study.spec.space.at([0.5] * 4)}
     with pytest.raises(LeaseLostError):
@@ -234,7 +274,8 @@ def test_values_are_not_stored_for_a_lost_claim(database, make_study, make_worke
 
 def test_the_third_loss_fails_a_trial(database, study, worker_id):
     """A trial that took three workers with it fails, says why, and is not tried again."""
-    for _ in range(MOST_LOSSES):
+    claim(database, study.id, worker_id, 12, LAPSED)
+    for _ in range(MOST_LOSSES - 1):
         assert numbers(claim(database, study.id, worker_id, 1, LAPSED)) == [0]
     assert numbers(claim(database, study.id, worker_id, 1)) == [1]
     failed = stored_trials(database)[0]
@@ -302,7 +343,21 @@ def test_a_worker_that_fails_frees_its_trials(database, study, quick_objective):
     with pytest.raises(RuntimeError, match="a mistake"):
         Worker(database, study, Faulty()).run(threading.Event(), lambda: False)
     assert {row["state"] for row in stored_trials(database).values()} == {"waiting"}
-    assert lost_attempts(database, study) == 4
+    assert lost_attempts(database) == 4
+
+
+def test_a_mistake_before_training_is_not_the_trials_fault(
+    database, make_study, quick_objective, monkeypatch
+):
+    """A worker that cannot work at all, a package missing, hands its trials back unharmed."""
+    study = make_study(search={"rounds": 1, "trials": 12, "sampler": "gp"})
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for _ in range(MOST_LOSSES):
+        with pytest.raises(UserError, match="torch"):
+            Worker(database, study, quick_objective()).run(threading.Event(), lambda: False)
+    rows = stored_trials(database).values()
+    assert {(row["state"], row["losses"]) for row in rows} == {("waiting", 0)}
+    assert {outcome for *_, outcome in stored_attempts(database)} == {AttemptOutcome.RETURNED}
 
 
 def test_workers_of_other_machines_are_left_alone(database, study, worker_id):
@@ -312,3 +367,31 @@ def test_workers_of_other_machines_are_left_alone(database, study, worker_id):
         connection.execute(update(tables.worker).values(process="elsewhere|boot|pid:[1]|1|1"))
     assert recover_dead_workers(database, study.id) == 0
     assert live_workers(database, study.id) == 1
+
+
+@pytest.mark.usefixtures("worker_id")
+def test_a_worker_that_is_not_heard_of_is_not_alive(database, study):
+    """Two leases after its last sign of life a worker of any machine no longer counts."""
+    assert live_workers(database, study.id) == 1
+    with database.writing() as connection:
+        seen = clock(connection) - 2 * LEASE_SECONDS - 1
+        connection.execute(update(tables.worker).values(seen=seen))
+    assert live_workers(database, study.id) == 0
+    assert study_document(database, study)["state"] == "interrupted"
+
+
+def test_a_worker_that_waits_is_heard_of(database, study, worker_id, quick_objective):
+    """Without work a worker still gives signs of life, four in the time of a lease."""
+    claim(database, study.id, worker_id, 12)
+    idle = Worker(database, study, quick_objective(), lease_seconds=0.2)
+    with database.writing() as connection:
+        connection.execute(update(tables.worker).values(seen=0.0))
+
+    def heard_of():
+        with database.reading() as connection:
+            seen = select(tables.worker.c.seen).where(tables.worker.c.id != worker_id)
+            return connection.scalar(seen) > 0
+
+    until = time.monotonic() + 10
+    idle.run(threading.Event(), lambda: heard_of() or time.monotonic() > until)
+    assert heard_of()

@@ -1,14 +1,20 @@
 """Which databases are opened, which are refused in one line, and what is made in them."""
 
 import os
+import subprocess
+import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import CheckConstraint, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
+import hpsearch.store.database
 from hpsearch.errors import DatabaseError
 from hpsearch.store import tables
 from hpsearch.store.database import migrations_config, open_database
@@ -65,6 +71,35 @@ def test_migrations_end_at_the_schema_of_the_tables(empty_url):
         assert compare_metadata(context, tables.metadata) == []
     assert set(tables.metadata.tables) <= table_names(empty_url)
     database.close()
+
+
+def test_migrations_make_every_check_constraint(empty_url):
+    """What alembic does not compare: the conditions that keep states and scores in order."""
+    open_database(empty_url, create=True).close()
+    engine = create_engine(parse_url(empty_url))
+    for table in tables.metadata.tables.values():
+        expected = {c.name for c in table.constraints if isinstance(c, CheckConstraint)}
+        found = {c["name"] for c in inspect(engine).get_check_constraints(table.name)}
+        assert found == expected
+    engine.dispose()
+
+
+def test_migrations_can_be_undone(empty_url):
+    """Going back to nothing drops every table of ours and keeps Optuna's."""
+    database = open_database(empty_url, create=True)
+    config = migrations_config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    database.close()
+    assert not set(tables.metadata.tables) & table_names(empty_url)
+    assert "studies" in table_names(empty_url)
+
+
+def test_an_older_schema_is_migrated_only_by_who_may_write(database_url, monkeypatch):
+    """Commands that only read say what brings an older database up to date."""
+    monkeypatch.setattr(hpsearch.store.database, "SCHEMA_VERSION", "0002")
+    assert "`hpsearch start` brings it up to date" in refusal(database_url, create=False)
 
 
 def test_optunas_version_and_ours_stand_side_by_side(empty_url):
@@ -211,6 +246,67 @@ def test_a_password_is_never_printed():
     """The address in an error hides the password."""
     assert "secret" not in refusal("postgresql://me:secret@127.0.0.1:1/x")
     assert "secret" not in refusal("mysql://me:secret@127.0.0.1:1/x")
+
+
+def test_a_missing_driver_is_named():
+    """Without psycopg the line says what to install."""
+    script = """
+import sys
+sys.modules["psycopg"] = None
+from hpsearch.errors import DatabaseError
+from hpsearch.store.database import open_database
+try:
+    open_database("postgresql://me@127.0.0.1:1/x", create=True)
+except DatabaseError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.endswith('the driver is missing; pip install "hpsearch[postgres]"\n')
+    assert done.stdout.count("\n") == 1
+
+
+# ---------------------------------------------------------- whose mistake it is
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELEC 1",
+        "SELECT no_such_column FROM hpsearch_study",
+        "INSERT INTO hpsearch_ledger (id) VALUES (1)",
+    ],
+)
+def test_our_own_mistakes_are_not_the_users(database, statement):
+    """A wrong statement or a broken constraint is a bug here, with a traceback."""
+    with pytest.raises(DBAPIError), database.writing() as connection:
+        connection.execute(text(statement))
+
+
+def test_lost_tables_are_explained(database):
+    """A file that was replaced under a running program is something a person can mend."""
+    with pytest.raises(DatabaseError) as caught, database.reading() as connection:
+        connection.execute(text("SELECT * FROM hpsearch_nothing"))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_rights_are_explained(request):
+    """A PostgreSQL role that may not read the tables is told so in one line."""
+    url, server = request.getfixturevalue("_postgres_url"), request.getfixturevalue("_postgres")
+    role = f"reader_{uuid.uuid4().hex}"
+    server.run(f"CREATE ROLE {role}")
+    database = open_database(url)
+
+    def read():
+        with database.reading() as connection:
+            connection.execute(text(f"SET LOCAL ROLE {role}"))
+            connection.execute(text("SELECT * FROM hpsearch_study"))
+
+    with pytest.raises(DatabaseError, match="permission denied"):
+        read()
+    database.close()
+    server.run(f"DROP ROLE {role}")
 
 
 # ------------------------------------------------------------------- the engine

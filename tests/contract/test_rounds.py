@@ -1,12 +1,17 @@
 """A round closes once, whole, whoever dies; and so does the opening of the test split."""
 
+import ast
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
 
 import hpsearch.final
+import hpsearch.worker
 from hpsearch.data.sealed import open_test_rows
 from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.final import open_sealed_test
@@ -24,8 +29,9 @@ from hpsearch.store.reading import (
     trials_document,
 )
 from hpsearch.store.results import commit
-from hpsearch.store.rounds import take_closing, write_closing
+from hpsearch.store.rounds import release_closing, take_closing, write_closing
 from hpsearch.store.studies import load_study
+from hpsearch.store.workers import process_identity, recover_dead_workers, worker_stopped
 from hpsearch.worker import WorkerOptions, close_finished_round, run_worker
 
 
@@ -64,20 +70,20 @@ def forget_closing(database):
 
 def test_an_unfinished_round_cannot_be_closed(database, study, worker_id):
     """Nobody closes a round with a trial waiting or running."""
-    assert take_closing(database, study.id) is None
+    assert take_closing(database, study.id, worker_id) is None
     claim(database, study.id, worker_id, 12)
-    assert take_closing(database, study.id) is None
+    assert take_closing(database, study.id, worker_id) is None
     assert counts(database)["hpsearch_round"] == 1
 
 
-def test_two_closers_close_once(database, database_url, trained):
+def test_two_closers_close_once(database, database_url, trained, worker_id):
     """Of many workers that find a round finished at the same time exactly one closes it."""
     start = threading.Barrier(4)
 
     def close(_):
         own = open_database(database_url)
         start.wait(timeout=30)
-        closed = close_finished_round(own, trained)
+        closed = close_finished_round(own, trained, worker_id)
         own.close()
         return closed
 
@@ -87,28 +93,28 @@ def test_two_closers_close_once(database, database_url, trained):
     assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 24}
 
 
-def test_a_close_under_way_is_not_taken_twice(database, trained):
+def test_a_close_under_way_is_not_taken_twice(database, trained, worker_id):
     """While the lease of a close stands nobody else gets it."""
-    assert take_closing(database, trained.id) is not None
-    assert take_closing(database, trained.id) is None
+    assert take_closing(database, trained.id, worker_id) is not None
+    assert take_closing(database, trained.id, worker_id) is None
 
 
-def test_a_lapsed_close_is_taken_over(database, trained):
+def test_a_lapsed_close_is_taken_over(database, trained, worker_id):
     """The closer that came too late is told so, and what it decided is not written."""
-    late = take_closing(database, trained.id)
+    late = take_closing(database, trained.id, worker_id)
     forget_closing(database)
-    assert close_finished_round(database, trained)
+    assert close_finished_round(database, trained, worker_id)
     before = counts(database)
     with pytest.raises(LeaseLostError):
         write_closing(database, late, trained.spec.space, decide(trained, late))
     assert counts(database) == before
 
 
-def test_only_the_holder_of_the_lease_may_close(database, trained):
+def test_only_the_holder_of_the_lease_may_close(database, trained, worker_id):
     """A closer whose lease was given away writes nothing, also before the new holder has."""
-    late = take_closing(database, trained.id)
+    late = take_closing(database, trained.id, worker_id)
     forget_closing(database)
-    holder = take_closing(database, trained.id)
+    holder = take_closing(database, trained.id, worker_id)
     with pytest.raises(LeaseLostError):
         write_closing(database, late, trained.spec.space, decide(trained, late))
     assert counts(database)["hpsearch_round"] == 1
@@ -116,13 +122,58 @@ def test_only_the_holder_of_the_lease_may_close(database, trained):
     assert counts(database)["hpsearch_round"] == 2
 
 
-def test_a_crash_before_the_close_loses_nothing(database, trained, work):
+def test_a_crash_before_the_close_loses_nothing(database, trained, work, worker_id):
     """A round whose last worker died after its last commit is closed by the next one."""
-    take_closing(database, trained.id)
+    take_closing(database, trained.id, worker_id)
     forget_closing(database)
     after = work(trained)
     assert after.state == "complete"
     assert [r["state"] for r in study_document(database, after)["rounds"]] == ["closed", "closed"]
+
+
+def test_a_closer_that_fails_gives_the_close_back(database, trained, worker_id, monkeypatch):
+    """After an error in the middle of a close nobody waits for its lease."""
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hpsearch.worker, "_decide", fail)
+        with pytest.raises(MemoryError):
+            close_finished_round(database, trained, worker_id)
+    assert close_finished_round(database, trained, worker_id)
+
+
+def test_a_late_closer_takes_nothing_back(database, trained, worker_id):
+    """Giving back a close that somebody else holds by now leaves it to its new holder."""
+    late = take_closing(database, trained.id, worker_id)
+    forget_closing(database)
+    holder = take_closing(database, trained.id, worker_id)
+    release_closing(database, late)
+    assert take_closing(database, trained.id, worker_id) is None
+    write_closing(database, holder, trained.spec.space, decide(trained, holder))
+
+
+def test_a_dead_closer_stops_nobody(database, trained, worker_id, make_worker):
+    """The close of a killed process of this machine is free as soon as its death is seen."""
+    take_closing(database, trained.id, worker_id)
+    *place, born = process_identity(os.getpid()).split("|")
+    with database.writing() as connection:
+        mine = tables.worker.c.id == worker_id
+        connection.execute(
+            update(tables.worker).where(mine).values(process="|".join([*place, f"{born}0"]))
+        )
+    other = make_worker(trained)
+    assert take_closing(database, trained.id, other) is None
+    assert recover_dead_workers(database, trained.id) == 0
+    assert close_finished_round(database, trained, other)
+
+
+def test_a_closer_that_leaves_stops_nobody(database, trained, worker_id, make_worker):
+    """A worker that has left holds no close."""
+    take_closing(database, trained.id, worker_id)
+    worker_stopped(database, worker_id)
+    assert close_finished_round(database, trained, make_worker(trained))
 
 
 class FailingStorage(BulkStorage):
@@ -133,9 +184,9 @@ class FailingStorage(BulkStorage):
         raise ConnectionError("the power is gone")
 
 
-def test_a_close_is_written_whole_or_not_at_all(database, database_url, trained):
+def test_a_close_is_written_whole_or_not_at_all(database, database_url, trained, worker_id):
     """When the transaction breaks off, no ledger row, round or trial of it is there."""
-    task = take_closing(database, trained.id)
+    task = take_closing(database, trained.id, worker_id)
     before = counts(database)
     failing = Database(FailingStorage(database_url, create=False))
     with pytest.raises(ConnectionError):
@@ -147,9 +198,9 @@ def test_a_close_is_written_whole_or_not_at_all(database, database_url, trained)
     assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 24}
 
 
-def test_the_next_round_lies_in_the_ledgers_box(database, trained):
+def test_the_next_round_lies_in_the_ledgers_box(database, trained, worker_id):
     """The ranges of round 2 are those of its ledger, and all its trials lie inside."""
-    close_finished_round(database, trained)
+    close_finished_round(database, trained, worker_id)
     box = decide_box(database, trained)
     second = [t for t in trials_document(database, trained) if t["round"] == 2]
     ledger = [row for row in ranges_document(database, trained) if row["round"] == 2]
@@ -166,9 +217,9 @@ def decide_box(database, study):
     return Box.from_document(study_document(database, study)["rounds"][1]["ranges"])
 
 
-def test_elites_are_those_of_the_ledger(database, trained):
+def test_elites_are_those_of_the_ledger(database, trained, worker_id):
     """The number of elites in the ledger is the number of trials marked as such."""
-    close_finished_round(database, trained)
+    close_finished_round(database, trained, worker_id)
     rows = [row for row in ranges_document(database, trained) if row["round"] == 2]
     assert {row["elites"] for row in rows} == {len(elite_numbers(database, trained, 1))}
 
@@ -235,10 +286,34 @@ def test_a_second_opening_counts(database, database_url, tested):
     """Opening the split again gives the same figure and is reported as a second opening."""
     open_sealed_test(database_url, tested.name, None)
     first = study_document(database, tested)["test"]
-    open_sealed_test(database_url, tested.name, None)
+    open_sealed_test(database_url, tested.name, None, again=True)
     second = study_document(database, tested)["test"]
     assert (first["openings"], second["openings"]) == (1, 2)
     assert first["score"] == second["score"]
+
+
+def test_a_known_figure_is_not_opened_again(database, database_url, tested):
+    """`start` opens the split once: a second one finds the figure and records nothing."""
+    open_sealed_test(database_url, tested.name, None)
+    before = study_document(database, tested)["test"]
+    open_sealed_test(database_url, tested.name, None)
+    assert study_document(database, tested)["test"] == before
+    assert before["openings"] == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_two_starts_share_one_figure(database, database_url, tested, monkeypatch, again):
+    """Whoever is overtaken while it reads the rows finds the figure there, and is content."""
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(hpsearch.final, "open_test_rows", open_test_rows)
+        open_sealed_test(database_url, tested.name, None)
+        return open_test_rows(*arguments)
+
+    monkeypatch.setattr(hpsearch.final, "open_test_rows", overtaken)
+    with pytest.raises(LeaseLostError) if again else nullcontext():
+        open_sealed_test(database_url, tested.name, None, again=again)
+    assert study_document(database, tested)["test"]["openings"] == 1
 
 
 def test_an_opening_taken_up_by_another_is_finished_once(
@@ -246,8 +321,8 @@ def test_an_opening_taken_up_by_another_is_finished_once(
 ):
     """Two processes that open at once share one opening; the one that lost it writes nothing."""
     worker = make_worker(finished_study)
-    first = begin_opening(database, finished_study, worker)
-    second = begin_opening(database, finished_study, worker)
+    first = begin_opening(database, finished_study, worker, again=True)
+    second = begin_opening(database, finished_study, worker, again=True)
     assert (first.id, first.number) == (second.id, second.number)
     figure = {"metric": "test_accuracy", "score": 0.75, "interval": [0.5, 0.9]}
     with pytest.raises(LeaseLostError):
@@ -268,13 +343,13 @@ def test_the_figure_and_the_final_trial_are_written_together(
             raise ConnectionError("the power is gone")
 
     worker = make_worker(finished_study)
-    opening = begin_opening(database, finished_study, worker)
+    opening = begin_opening(database, finished_study, worker, again=True)
     figure = {"metric": "test_accuracy", "score": 0.75, "interval": [0.5, 0.9]}
     breaking = Database(Breaking(database_url, create=False))
     with pytest.raises(ConnectionError):
         finish_opening(breaking, opening, figure, complete_with(0.75))
     breaking.close()
-    again = begin_opening(database, finished_study, worker)
+    again = begin_opening(database, finished_study, worker, again=True)
     finish_opening(database, again, figure, complete_with(0.75))
     assert study_document(database, finished_study)["test"]["openings"] == 1
 
@@ -286,7 +361,7 @@ def test_openings_begun_at_once_are_one(database_url, database, finished_study, 
     def begin(_):
         own = open_database(database_url)
         start.wait(timeout=30)
-        number = begin_opening(own, finished_study, worker).number
+        number = begin_opening(own, finished_study, worker, again=True).number
         own.close()
         return number
 
@@ -296,69 +371,21 @@ def test_openings_begun_at_once_are_one(database_url, database, finished_study, 
         assert connection.scalar(select(func.count()).select_from(tables.opening)) == 1
 
 
-def test_test_rows_are_read_by_one_function():
-    """The final step reads the sealed rows through `open_test_rows` and nothing else."""
-    assert hpsearch.final.open_test_rows is open_test_rows
+def imported(file):
+    """Full names of everything a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-# -------------------------------------------------------------- JSON documents
-
-STUDY_FIELDS = {
-    "study", "state", "metric", "direction", "planned", "complete", "diverged", "discarded",
-    "failed", "rounds", "winner", "test", "seconds",
-}  # fmt: skip
-MORE_STUDY_FIELDS = {"running", "workers", "confirmation"}
-TRIAL_FIELDS = {
-    "number", "purpose", "round", "state", "values", "score", "worker", "attempts", "epochs",
-    "started", "finished",
-}  # fmt: skip
-MORE_TRIAL_FIELDS = {"loss", "seed", "message"}
-RANGE_FIELDS = {
-    "round", "dimension", "previous", "elites", "rule", "decision", "edge", "reason",
-}  # fmt: skip
-
-
-def test_the_study_document_has_its_documented_fields(database, finished_study):
-    """`show --json` has the documented fields, and its counts add up."""
-    document = study_document(database, finished_study)
-    assert set(document) == STUDY_FIELDS | MORE_STUDY_FIELDS
-    assert (document["study"], document["state"]) == ("small", "complete")
-    assert (document["metric"], document["direction"]) == ("validation_accuracy", "maximize")
-    ended = ("complete", "diverged", "discarded", "failed")
-    assert document["planned"] == sum(document[state] for state in ended) == 24
-    assert {"values", "score", "seeds", "ties"} <= set(document["winner"])
-    assert (document["test"], document["winner"]["seeds"]) == (None, 2)
-    for number, round_ in enumerate(document["rounds"], start=1):
-        assert {"round", "planned", "complete", "best_score", "ranges"} <= set(round_)
-        assert (round_["round"], round_["planned"], round_["complete"]) == (number, 12, 12)
-        assert set(round_["ranges"]) == {"learning_rate", "l2", "batch_size", "activation"}
-    assert document["rounds"][0]["ranges"]["learning_rate"] == {
-        "low": 1e-3,
-        "high": 1.0,
-        "scale": "log",
+def test_only_the_final_step_can_read_test_rows():
+    """No other module imports the sealed rows, so no worker can come by them by mistake."""
+    root = Path(hpsearch.__file__).parent
+    reading = {
+        file.relative_to(root).as_posix()
+        for file in root.rglob("*.py")
+        if any(f"{name}.".startswith("hpsearch.data.sealed.") for name in imported(file))
     }
-    assert document["rounds"][0]["ranges"]["activation"] == {"choices": ["relu", "tanh"]}
-
-
-def test_the_trials_document_has_its_documented_fields(database, finished_study):
-    """`trials --json` has the documented fields, ordered by purpose and number."""
-    document = trials_document(database, finished_study)
-    assert all(set(trial) == TRIAL_FIELDS | MORE_TRIAL_FIELDS for trial in document)
-    order = [(trial["purpose"], trial["number"]) for trial in document]
-    assert order == sorted(order)
-    assert len(document) == 24 + 4
-    names = {"training_loss", "training_accuracy", "validation_loss", "validation_accuracy"}
-    assert all(set(e["metrics"]) == names for trial in document for e in trial["epochs"])
-
-
-def test_the_ranges_document_has_its_documented_fields(database, finished_study):
-    """`ranges --json` has a row per round and dimension, the box after the last round included."""
-    document = ranges_document(database, finished_study)
-    assert [row["round"] for row in document] == [1] * 4 + [2] * 4 + [3] * 4
-    for row in document:
-        kind = {"choices"} if row["dimension"] == "activation" else {"low", "high"}
-        assert RANGE_FIELDS | kind <= set(row) <= RANGE_FIELDS | kind | {"scale", "integer"}
-        assert row["decision"] in {"declared", "narrowed", "kept", "widened", "undone"}
-        assert row["edge"] in {None, "lower", "upper", "both"}
-        assert row["reason"].startswith(row["decision"])
-        assert (row["previous"] is None) == (row["round"] == 1)
+    assert reading == {"final.py"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import tomllib
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import typer
 
 from hpsearch import study
 from hpsearch.cli.main import app
-from hpsearch.search.narrowing import CHANCE, chance_of_hull
+from hpsearch.data.prepared import prepare
+from hpsearch.final import open_sealed_test
+from hpsearch.search.narrowing import CHANCE, chance_of_absence, chance_of_hull
 from hpsearch.store.database import open_database
 from hpsearch.store.reading import ranges_document, study_document, trials_document
-from hpsearch.store.studies import create_study
+from hpsearch.store.studies import create_study, load_study
 from hpsearch.study_file import parse_study
+from hpsearch.worker import WorkerOptions, run_worker
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -58,7 +62,22 @@ OPTIONS = [
     for option in parameter.opts
     if option.startswith("--") and option != "--help"
 ]
-SMALL = 'name = "a"\n[space]\nl2 = { low = 0, high = 1 }\nepochs = { low = 1, high = 3 }\n'
+# A study with every kind of range that is over in a second.
+SMALL = """
+name = "a"
+[data]
+limit = 200
+[space]
+l2 = { low = 0, high = 1 }
+epochs = { low = 1, high = 3 }
+hidden = { choices = [[2], [3]] }
+[search]
+rounds = 1
+trials = 4
+[confirmation]
+finalists = 2
+seeds = 2
+"""
 
 
 def section(page: str, heading: str) -> str:
@@ -173,29 +192,50 @@ def keys_in(document) -> set[str]:
         return {key for item in document for key in keys_in(item)}
     if not isinstance(document, dict):
         return set()
-    opaque = {"ranges", "values"}
-    inner = {
-        key for name, value in document.items() if name not in opaque for key in keys_in(value)
-    }
+    # Values and ranges are keyed by the study's own dimensions; a range's keys are ours.
+    named = {"values": [], "ranges": list(document.get("ranges", {}).values())}
+    inner = {key for name, value in document.items() for key in keys_in(named.get(name, value))}
     return set(document) | inner
 
 
-@pytest.mark.parametrize(
-    ("command", "reader"),
-    [("show", study_document), ("ranges", ranges_document), ("trials", trials_document)],
-)
-def test_every_field_of_a_document_is_documented(tmp_path, command, reader):
-    """A field of a JSON document stands in the section of the command that prints it."""
-    database = open_database(f"sqlite:///{tmp_path / 'a.db'}", create=True)
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """The documents of a study that was searched, confirmed and tested, by command."""
+    url, spec = (
+        f"sqlite:///{tmp_path_factory.mktemp('docs') / 'a.db'}",
+        parse_study(SMALL, "a.toml"),
+    )
+    prepared = prepare(spec)
+    database = open_database(url, create=True)
     try:
-        spec = parse_study(SMALL, "a.toml")
-        document = reader(database, create_study(database, spec, SMALL, "0" * 64, 100))
+        create_study(database, spec, SMALL, prepared.fingerprint, len(prepared.validation()))
+        run_worker(WorkerOptions(url, spec.name), threading.Event())
+        open_sealed_test(url, spec.name, None)
+        study = load_study(database, spec.name)
+        return {
+            "show": study_document(database, study),
+            "ranges": ranges_document(database, study),
+            "trials": trials_document(database, study),
+        }
     finally:
         database.close()
+
+
+# Fields that only a study with everything in it has.
+FULL = {
+    "show": {"ties", "standard_error", "interval", "openings", "finished", "best_score"},
+    "ranges": {"low", "choices", "integer", "previous", "reason"},
+    "trials": {"metrics", "epoch", "validation_accuracy", "message"},
+}
+
+
+@pytest.mark.parametrize("command", list(FULL))
+def test_every_field_of_a_document_is_documented(documents, command):
+    """A field of a finished study's JSON documents stands in the section of its command."""
+    fields = keys_in(documents[command])
+    assert fields >= FULL[command]
     text = section(COMMANDS, f"hpsearch {command}")
-    assert keys_in(document)
-    for key in keys_in(document):
-        assert f"`{key}`" in text, key
+    assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
 
 
 # ------------------------------------------------------------ narrowing and links
@@ -210,6 +250,17 @@ def test_the_gates_table_is_what_the_rule_says():
         width = float(percent) / 100
         assert chance_of_hull(width - 0.0005, int(count)) < CHANCE
         assert chance_of_hull(width + 0.0005, int(count)) > CHANCE
+
+
+def test_the_choices_table_is_what_the_rule_says():
+    """The fewest elites that drop a choice, where all were tried equally often."""
+    page = (DOCS / "narrowing.md").read_text(encoding="utf-8")
+    table = page.split("| choices | elites needed |")[1].split("\n\n")[0]
+    rows = [(int(k), int(n)) for k, n in re.findall(r"(?m)^\| (\d+) \| (\d+) \|$", table)]
+    assert len(rows) > 3
+    for choices, count in rows:
+        assert chance_of_absence(1 / choices, count) < CHANCE / choices
+        assert chance_of_absence(1 / choices, count - 1) >= CHANCE / choices
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpsearch.report.numbers import count, duration, number, range_text, score, values_text
+from hpsearch.report.numbers import count, duration, number, score, shown_range, shown_values
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ def test_values_have_three_digits(value, text):
 
 def test_ranges_and_scores_read_well():
     """A range shows its ends, choices their list, a missing score a dash."""
-    assert range_text({"low": 1e-6, "high": 0.01}) == "1e-06 .. 0.01"
-    assert range_text({"choices": ["relu", [50]]}) == "relu, [50]"
+    assert shown_range({"low": 1e-6, "high": 0.01}) == "1e-06 .. 0.01"
+    assert shown_range({"choices": ["relu", [50]]}) == "relu, [50]"
     assert score(None) == "-"
     assert score(0.96824) == "0.9682"
-    assert values_text({"a": 0.5, "b": "x"}) == "a 0.5, b x"
+    assert shown_values({"a": 0.5, "b": "x"}) == "a 0.5, b x"
     assert (count(1, "trial"), count(2, "trial")) == ("1 trial", "2 trials")

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from hpsearch.search.narrowing import (
+    CHOICES_RULE,
+    RULE,
     box_of,
+    chance_of_absence,
     chance_of_hull,
+    crowded,
     declared,
     elites,
     narrow,
@@ -101,6 +105,8 @@ def test_the_crowded_edge_is_named():
     row = row_for(RATE, evenly(RATE, 100), lambda v: 1 + math.log10(v) / 10)
     assert (row.decision, row.edge, row.range.high) == ("narrowed", "upper", 1e-2)
     assert "crowd the upper edge 0.01: the optimum may lie beyond" in row.reason
+    assert crowded(row.range, row.previous, row.edge)
+    assert row.rule == RULE
 
 
 def test_the_lower_edge_is_named_too():
@@ -108,6 +114,51 @@ def test_the_lower_edge_is_named_too():
     row = row_for(RATE, evenly(RATE, 100), lambda v: -math.log10(v) / 10)
     assert (row.edge, row.range.low) == ("lower", 1e-6)
     assert "lower edge 1e-06" in row.reason
+
+
+def test_elites_over_most_of_the_range_do_not_crowd_its_edge():
+    """Elites that reach an edge and fill 80 % of the range are said to reach it, no more."""
+    found = [Outcome(i, {"x": RATE.at((i + 0.5) / 200)}, 0.9 if i >= 40 else 0.1, 0.5)
+             for i in range(200)]  # fmt: skip
+    (row,) = narrow(box(x=RATE), box(x=RATE), found, ROWS)
+    assert (row.decision, row.edge) == ("narrowed", "upper")
+    assert row.reason.endswith("lie in 80% of the range; they reach the upper edge 0.01")
+    assert not crowded(row.range, row.previous, row.edge)
+
+
+@pytest.mark.parametrize(
+    ("range_", "previous", "edge", "expected"),
+    [
+        (Interval(6.0, 10.0), Interval(0.0, 10.0), "upper", True),
+        (Interval(0.0, 4.0), Interval(0.0, 10.0), "lower", True),
+        (Interval(4.0, 10.0), Interval(0.0, 10.0), "upper", False),
+        (Interval(6.0, 8.0), Interval(0.0, 10.0), None, False),
+        (Interval(0.0, 1.0), Interval(0.0, 1.0), "both", False),
+        (Interval(1e-3, 1e-2, "log"), RATE, "upper", True),
+        (Interval(3, 4, integer=True), Interval(1, 4, integer=True), "upper", True),
+        (Interval(2, 4, integer=True), Interval(1, 4, integer=True), "upper", False),
+        (RATE, None, "upper", False),
+        (Choices(("a",)), Choices(("a", "b")), None, False),
+    ],
+)
+def test_an_edge_is_crowded_when_half_the_range_or_less_is_left_beside_it(
+    range_, previous, edge, expected
+):
+    """One declared edge, and at most half of the round's range on its own scale."""
+    assert crowded(range_, previous, edge) is expected
+
+
+def test_a_failed_trial_does_not_count_as_tried():
+    """An end beyond which trials only failed stays; a diverged trial there does cut it."""
+    values = evenly(RATE, 100)
+    good = [Outcome(i, {"x": v}, 0.9 if 40 <= i < 60 else 0.1, 0.5)
+            for i, v in enumerate(values) if i < 60]  # fmt: skip
+    for failed, edge in ((True, "upper"), (False, None)):
+        rest = [Outcome(i, {"x": v}, None, None, failed=failed)
+                for i, v in enumerate(values) if i >= 60]  # fmt: skip
+        (row,) = narrow(box(x=RATE), box(x=RATE), good + rest, ROWS)
+        assert (row.decision, row.edge) == ("narrowed", edge)
+        assert (row.range.high == RATE.high) is failed
 
 
 def test_an_edge_that_was_not_declared_is_no_finding():
@@ -212,33 +263,101 @@ def test_few_integers_without_effect_are_rarely_narrowed():
 OPTIONS = Choices(("relu", "tanh", "sigmoid"))
 
 
-def by_choice(scores, count=60):
-    names = list(scores)
-    return [Outcome(i, {"x": names[i % len(names)]}, scores[names[i % len(names)]] - i / 1e4, 0.1)
-            for i in range(count)]  # fmt: skip
+def by_choice(scores, **tried):
+    """Trials of each option, 30 unless told, with scores that fall a little from trial to trial."""
+    names = [name for name in scores for _ in range(tried.get(name, 30))]
+    return [Outcome(i, {"x": name}, scores[name] - i / 1e6, 0.1) for i, name in enumerate(names)]
+
+
+def choices_row(found, options=OPTIONS):
+    (row,) = narrow(box(x=options), box(x=options), found, ROWS)
+    return row
 
 
 def test_a_choice_no_elite_has_is_dropped():
-    """Options without an elite leave, the others keep their order."""
-    found = by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2})
-    (row,) = narrow(box(x=OPTIONS), box(x=OPTIONS), found, ROWS)
+    """Options without an elite leave, and the row says by which rule."""
+    row = choices_row(by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2}))
     assert (row.decision, row.range) == ("narrowed", Choices(("relu",)))
-    assert "tanh, sigmoid have no place" in row.reason
+    assert "tanh, sigmoid have no place among the 30 elites" in row.reason
+    assert row.rule == CHOICES_RULE
 
 
 def test_a_choice_with_one_elite_stays():
     """An option is only dropped when no elite has it."""
-    found = by_choice({"relu": 0.9, "tanh": 0.89995, "sigmoid": 0.2})
-    (row,) = narrow(box(x=OPTIONS), box(x=OPTIONS), found, ROWS)
-    assert row.range == Choices(("relu", "tanh"))
+    found = by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2})
+    found.append(Outcome(90, {"x": "tanh"}, 0.9, 0.1))
+    assert choices_row(found).range == Choices(("relu", "tanh"))
 
 
 def test_few_elites_drop_no_choice():
     """Three elites may miss an option by chance, so it stays."""
-    found = by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2}, 12)
-    (row,) = narrow(box(x=OPTIONS), box(x=OPTIONS), found, ROWS)
+    found = by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2}, relu=4, tanh=4, sigmoid=4)
+    row = choices_row(found)
     assert (row.decision, row.range) == ("kept", OPTIONS)
     assert "too few to drop" in row.reason
+    assert row.rule == CHOICES_RULE
+
+
+def test_a_choice_that_was_never_tried_is_kept():
+    """A hundred elites say nothing about an option that no trial had, and the ledger says so."""
+    row = choices_row(by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0}, relu=100, sigmoid=0))
+    assert (row.decision, row.range) == ("narrowed", Choices(("relu", "sigmoid")))
+    assert "tanh has no place among the 100 elites; sigmoid was never tried" in row.reason
+    row = choices_row(by_choice({"relu": 0.9, "tanh": 0.3}), Choices(("relu", "tanh", "sigmoid")))
+    assert "sigmoid was never tried" in row.reason
+
+
+def test_a_choice_that_only_failed_was_never_tried():
+    """Lost workers are no evidence against an option; diverged trials are."""
+    for failed, left in ((True, OPTIONS), (False, Choices(("relu", "tanh")))):
+        found = by_choice({"relu": 0.9, "tanh": 0.9})
+        found += [Outcome(60 + i, {"x": "sigmoid"}, None, None, failed=failed) for i in range(30)]
+        assert choices_row(found).range == left
+
+
+def test_a_choice_that_was_rarely_tried_needs_more_elites():
+    """Twenty elites drop one of two options tried evenly, not one tried in a tenth of the trials.
+
+    By chance alone none of 20 would have the second in 12 % of rounds (0.9^20).
+    """
+    two = Choices(("relu", "tanh"))
+    even = by_choice({"relu": 0.9, "tanh": 0.3}, relu=50, tanh=50)
+    assert choices_row(even, two).range == Choices(("relu",))
+    rare = by_choice({"relu": 0.9, "tanh": 0.3}, relu=20, tanh=4)
+    rare += [Outcome(24 + i, {"x": "relu"}, 0.2, 0.9) for i in range(16)]
+    row = choices_row(rare, two)
+    assert (row.decision, row.elites) == ("kept", 20)
+
+
+def test_all_choices_together_share_the_one_percent():
+    """Of four options tried evenly, 17 elites drop none, 21 do (0.75^17 = 0.8 %, over four 3 %)."""
+    four = Choices(("a", "b", "c", "d"))
+    for count, decision in ((17, "kept"), (21, "narrowed")):
+        found = by_choice({"a": 0.9, "b": 0.3, "c": 0.2, "d": 0.1}, **dict.fromkeys("abcd", count))
+        row = choices_row(found, four)
+        assert (row.elites, row.decision) == (count, decision)
+
+
+def test_unevenly_tried_choices_without_effect_are_rarely_dropped():
+    """A sampler that prefers one of four options, random scores: at most 1 % of 500 rounds drop.
+
+    A limit that takes each option for tried in a quarter of the trials drops one in over half of
+    them. The seed is fixed.
+    """
+    four, rng, dropped = Choices(("a", "b", "c", "d")), np.random.default_rng(8), 0
+    for _ in range(500):
+        names = rng.choice(list(four.options), 105, p=[0.85, 0.05, 0.05, 0.05])
+        scores = rng.random(105)
+        found = [Outcome(i, {"x": str(name)}, scores[i], 0.1) for i, name in enumerate(names)]
+        dropped += choices_row(found, four).decision == "narrowed"
+    assert dropped <= 5
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_chance_of_absence_is_the_binomial_one(share):
+    """No elite in a share of the trials: nobody of n independent draws; certain if never tried."""
+    assert chance_of_absence(share, 3) == pytest.approx((1 - share) ** 3)
+    assert chance_of_absence(0.0, 100) == 1
 
 
 # ---------------------------------------------------------------------- ledger

@@ -41,7 +41,6 @@ def test_the_first_round_is_planned_in_the_declared_box():
     assert (plan.purpose, plan.number, plan.box) == (Purpose.SEARCH, 1, spec.space)
     assert [trial.number for trial in plan.trials] == list(range(10))
     assert all(spec.space.contains(trial.values) for trial in plan.trials)
-    assert [row.decision for row in plan.ledger] == ["declared", "declared"]
 
 
 def test_common_seeds_are_shared_within_a_round():
@@ -126,3 +125,9 @@ def test_the_confirmation_names_the_winner():
     closing = close_confirmation([Outcome(0, {"learning_rate": 1e-3}, 0.9, 0.1)])
     assert closing.winner.candidate.values == {"learning_rate": 1e-3}
     assert (closing.following, closing.finished, closing.ledger) == (None, True, ())
+
+
+def test_a_confirmation_that_only_diverged_names_nobody():
+    """Without a scored repeat the study is over, and there is no winner to test."""
+    closing = close_confirmation([Outcome(0, {"learning_rate": 1e-3}, None, None)])
+    assert (closing.winner, closing.following, closing.finished) == (None, None, True)

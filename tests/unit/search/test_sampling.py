@@ -1,12 +1,21 @@
 """Where trials are placed: inside the box, the same for the same seed, evenly or where it pays."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
+from hpsearch.errors import UserError
 from hpsearch.search.outcomes import Outcome
-from hpsearch.search.sampling import PLANNED, distribution, encoded, plan, suggest
+from hpsearch.search.sampling import (
+    PLANNED,
+    check_sampler,
+    distribution,
+    encoded,
+    plan,
+    suggest,
+)
 from hpsearch.space import Box, Choices, Dimension, Interval
 
 EVERY_KIND = Box(
@@ -147,3 +156,39 @@ def test_trials_without_a_score_are_no_obstacle():
     finished = [Outcome(i, p, None, None) for i, p in enumerate(plan("random", SQUARE, 20, 0))]
     for sampler in ("tpe", "cmaes"):
         assert len(suggest(sampler, SQUARE, finished, [], 3, 0)) == 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_failed_trials_are_not_told_to_the_sampler(sampler):
+    """Trials that failed change nothing about what is suggested; diverged ones may."""
+    finished = known(plan("random", SQUARE, 20, 0), lambda p: p["x"])
+    lost = [Outcome(100 + i, p, None, None, failed=True)
+            for i, p in enumerate(plan("random", SQUARE, 20, 1))]  # fmt: skip
+    assert suggest(sampler, SQUARE, [*finished, *lost], [], 3, 0) == suggest(
+        sampler, SQUARE, finished, [], 3, 0
+    )
+
+
+# ------------------------------------------------------------- what they need
+
+
+@pytest.mark.parametrize(
+    ("sampler", "package", "requirement"),
+    [("gp", "torch", '"hpsearch[gp]"'), ("cmaes", "cmaes", "cmaes")],
+)
+def test_a_missing_package_is_one_line(monkeypatch, sampler, package, requirement):
+    """The line names the package and something that pip can install."""
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    for use in (check_sampler, lambda name: suggest(name, SQUARE, [], [], 1, 0)):
+        with pytest.raises(UserError) as caught:
+            use(sampler)
+        assert str(caught.value) == (
+            f'sampler = "{sampler}" needs the package {package}, which is not installed: '
+            f"pip install {requirement}"
+        )
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random", "tpe", "cmaes"])
+def test_other_samplers_need_nothing_more(sampler):
+    """What hpsearch itself installs is enough for every sampler but gp."""
+    check_sampler(sampler)

@@ -41,28 +41,62 @@ def test_nobody_is_a_finalist_where_all_diverged():
     assert finalists([outcome(0, None, None)], 5) == []
 
 
+FAILED = "failed"
+
+
 def repeats(**scores):
     """Trials numbered seed by seed, as the confirmation plans them."""
-    rows = [(seed, name) for seed in range(3) for name in scores]
-    return [Outcome(n, {"x": name}, scores[name][seed], 0.1) for n, (seed, name) in enumerate(rows)]
+    seeds = range(len(next(iter(scores.values()))))
+    rows = [(seed, name) for seed in seeds for name in scores]
+    return [
+        Outcome(n, {"x": name}, None, None, seed, failed=True)
+        if scores[name][seed] == FAILED
+        else Outcome(n, {"x": name}, scores[name][seed], 0.1, seed)
+        for n, (seed, name) in enumerate(rows)
+    ]
 
 
 def test_the_best_mean_wins():
     """The winner is the finalist with the best mean over its seeds, not the best single run."""
-    winner = choose_winner(repeats(a=[0.80, 0.80, 0.80], b=[0.95, 0.60, 0.60]))
+    winner = choose_winner(repeats(a=[0.80, 0.80, 0.80], b=[0.85, 0.60, 0.60]))
     assert winner.candidate.values == {"x": "a"}
     assert (winner.candidate.score, winner.candidate.seeds) == (pytest.approx(0.8), 3)
     assert winner.candidate.standard_error == pytest.approx(0, abs=1e-12)
     assert winner.ties == ()
 
 
-def test_ties_within_one_standard_error_are_named():
-    """Finalists within the winner's standard error are ties, best first; others are not."""
+def names(ties):
+    return [tie.values["x"] for tie in ties]
+
+
+def test_ties_are_judged_seed_by_seed():
+    """A small lead in every seed is a lead; a larger one that seeds disagree about is not."""
     winner = choose_winner(
-        repeats(a=[0.90, 0.92, 0.94], b=[0.91, 0.91, 0.91], c=[0.915] * 3, d=[0.5] * 3)
+        repeats(a=[0.90, 0.92, 0.94], b=[0.89, 0.91, 0.93], c=[0.95, 0.90, 0.90], d=[0.5] * 3)
     )
+    assert winner.candidate.values == {"x": "a"}
     assert winner.candidate.standard_error == pytest.approx(0.02 / 3**0.5)
-    assert [tie.values["x"] for tie in winner.ties] == ["c", "b"]
+    # Against b: 0.01 in every seed. Against c: -0.05, 0.02, 0.04, mean 0.003, standard error 0.027.
+    assert names(winner.ties) == ["c"]
+
+
+def test_a_steady_winner_is_tied_with_an_unsteady_finalist():
+    """That the winner's own scores are alike says nothing about the other's mean."""
+    winner = choose_winner(repeats(a=[0.9601] * 5, b=[0.99, 0.93, 0.97, 0.94, 0.96]))
+    assert winner.candidate.values == {"x": "a"}
+    assert names(winner.ties) == ["b"]
+
+
+def test_ties_come_best_first():
+    """Of several ties the one with the better mean stands first."""
+    winner = choose_winner(repeats(a=[0.96] * 3, b=[0.90, 0.99, 0.93], c=[0.90, 1.0, 0.95]))
+    assert names(winner.ties) == ["c", "b"]
+
+
+def test_one_seed_ties_only_equals():
+    """With one seed there is no standard error, so only equal scores are ties."""
+    winner = choose_winner(repeats(a=[0.96], b=[0.96], c=[0.9599]))
+    assert names(winner.ties) == ["b"]
 
 
 def test_a_dead_heat_goes_to_the_earlier_finalist():
@@ -78,16 +112,56 @@ def test_a_diverged_repeat_counts_as_nothing():
     assert winner.candidate.values == {"x": "b"}
 
 
+def test_who_diverged_more_often_is_no_tie():
+    """Divergence spreads the differences, which must not pass for noise."""
+    winner = choose_winner(repeats(a=[0.9, 0.91, 0.9], b=[0.91, 0.9, None]))
+    assert (winner.candidate.values, winner.ties) == ({"x": "a"}, ())
+
+
+def test_a_failed_repeat_is_left_out():
+    """Lost workers cost a finalist a repeat, not its accuracy."""
+    winner = choose_winner(repeats(a=[0.9, FAILED, 0.9], b=[0.7, 0.7, 0.7]))
+    assert winner.candidate.values == {"x": "a"}
+    assert (winner.candidate.score, winner.candidate.seeds) == (pytest.approx(0.9), 2)
+    assert winner.ties == ()
+
+
+def test_finalists_without_a_common_seed_are_ties():
+    """Where failures leave no seed that both have met, neither can be told from the other."""
+    winner = choose_winner(repeats(a=[0.9, FAILED], b=[FAILED, 0.5]))
+    assert names(winner.ties) == ["b"]
+
+
+def test_a_dead_heat_is_decided_by_rank_even_after_a_failure():
+    """The finalist that ranked higher wins a dead heat also when its first repeat failed."""
+    winner = choose_winner(repeats(a=[FAILED, 0.9], b=[0.9, 0.9]))
+    assert winner.candidate.values == {"x": "a"}
+
+
 def test_the_order_of_arrival_does_not_matter():
     """Repeats in any order give the same winner."""
     found = repeats(a=[0.9, 0.8, 0.7], b=[0.8, 0.8, 0.8])
     assert choose_winner(found) == choose_winner(found[::-1])
 
 
-def test_a_winner_needs_repeats():
-    """Without any repeat there is no winner to choose."""
-    with pytest.raises(ValueError, match="at least one repeat"):
-        choose_winner([])
+@pytest.mark.parametrize(
+    "found",
+    [
+        [],
+        repeats(a=[None, None], b=[None, None]),
+        repeats(a=[FAILED, FAILED], b=[FAILED, FAILED]),
+        repeats(a=[FAILED, None], b=[None, FAILED]),
+    ],
+)
+def test_without_a_scored_repeat_nobody_wins(found):
+    """Where every repeat diverged or failed there is no winner to test."""
+    assert choose_winner(found) is None
+
+
+def test_a_finalist_without_a_score_is_nobodys_tie():
+    """A finalist whose repeats all diverged is left out beside a winner that hardly scored."""
+    winner = choose_winner(repeats(a=[None, None], b=[0.0, 0.01]))
+    assert (winner.candidate.values, winner.ties) == ({"x": "b"}, ())
 
 
 @pytest.mark.parametrize(

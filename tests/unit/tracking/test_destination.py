@@ -6,7 +6,13 @@ import sys
 import pytest
 
 from hpsearch.errors import TrackingError
-from hpsearch.tracking.destination import check_destination, is_server, sqlite_file
+from hpsearch.tracking.destination import (
+    check_destination,
+    is_server,
+    redacted,
+    sqlite_file,
+    without_login,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +61,63 @@ def test_good_addresses_pass(tmp_path):
     assert sqlite_file("http://localhost:5000") is None
 
 
+def test_no_mlflow_is_not_a_destination():
+    """Where something is to be copied, "none" is answered with what to do instead."""
+    with pytest.raises(TrackingError, match="--tracking none: there is no MLflow .* leave"):
+        check_destination("sqlite:///hpsearch.db", "none")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://user:secret@host:5000/", "http://user:***@host:5000/"),
+        ("postgresql+psycopg://user:secret@host/db", "postgresql+psycopg://user:***@host/db"),
+        ("postgresql://user:se@cr/et?@host/db", "postgresql://user:***@host/db"),
+        ("postgresql://:secret@host/db", "postgresql://:***@host/db"),
+        (
+            "postgresql://host/db?user=u&password=secret&a=b",
+            "postgresql://host/db?user=u&password=***&a=b",
+        ),
+        ("cannot open http://u:secret@h/x: refused", "cannot open http://u:***@h/x: refused"),
+        ("http://user@host:5000/", "http://user@host:5000/"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
+        ("none", "none"),
+    ],
+)
+def test_passwords_are_not_shown(address, shown):
+    """Whatever is shown or stored has *** for a password, and nothing else is changed."""
+    assert redacted(address) == shown
+    assert redacted(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "tracking",
+    [
+        "ftp://user:secret@host/",
+        "http://user:secret@host:port/",
+        "http://user:se/cret@host/",
+        "http://user:secret@[host/",
+        "postgresql://user:secret@localhost/one",
+    ],
+)
+def test_refusals_do_not_show_a_password(tracking):
+    """An address that is refused, even one that cannot be read, is named without its password."""
+    with pytest.raises(TrackingError) as refused:
+        check_destination("postgresql://me@127.0.0.1/one", tracking)
+    assert "cret" not in str(refused.value)
+
+
+def test_a_browser_gets_no_password():
+    """The browser's command line can be read by others, and a browser asks for a login itself."""
+    assert without_login("http://user:secret@host:5000/a") == "http://host:5000/a"
+    assert without_login("http://host:5000") == "http://host:5000"
+
+
 def test_looking_at_an_address_does_not_import_mlflow():
     """Importing MLflow costs seconds; only a mirror at work pays for it."""
     code = (
-        "import sys, hpsearch.tracking.mirror, hpsearch.tracking.ui; "
+        "import sys, hpsearch.tracking.mirror, hpsearch.tracking.process, hpsearch.tracking.ui; "
         "sys.exit('mlflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,70 @@
+"""`hpsearch ui`: the server it starts ends with it, however it ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.acceptance.conftest import SMALL_STUDY, Command, kill_session, until
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished study and its copy in MLflow."""
+    command = Command(tmp_path_factory.mktemp("ui"))
+    done = command("start", command.write("small.toml", SMALL_STUDY), "--no-test", "--quiet")
+    assert done.returncode == 0, done.stderr
+    return command.folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _end(family: list[psutil.Process], process: subprocess.Popen[str]) -> None:
+    for member in family:
+        if member.is_running():
+            member.kill()
+    kill_session(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_server_ends_with_its_command(folder: Path, number: signal.Signals):
+    """After SIGTERM or a closed terminal the port is free and no process is left."""
+    port = _free_port()
+    process = Command(folder).background("ui", "small", "--no-browser", "--port", str(port))
+    family: list[psutil.Process] = []
+    try:
+        assert process.stdout is not None
+        assert f"http://127.0.0.1:{port}/#/experiments/" in process.stdout.readline()
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        commands = " ".join(word for member in family for word in member.cmdline())
+        assert "sqlite:" not in commands
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
+        until(lambda: _is_free(port), "a free port", 5)
+        until(lambda: not any(m.is_running() for m in family), "the end of every process", 5)
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        _end(family, process)
+
+
+def test_a_server_elsewhere_is_only_pointed_at(folder: Path):
+    """Of a server's address the page is printed, without user and password."""
+    command = Command(folder)
+    done = command("ui", "--no-browser", "--tracking", "http://user:planted@127.0.0.1:1/")
+    assert done.stdout == "http://127.0.0.1:1/#/experiments\n"
+    assert "planted" not in done.stderr

@@ -1,0 +1,221 @@
+"""What a copy in MLflow holds, and that doing it again, or dying in the middle, adds nothing."""
+
+import json
+import signal
+import subprocess
+from collections import Counter
+
+from hpsearch.store.reading import elite_numbers
+from hpsearch.store.studies import load_study
+from hpsearch.tracking import copying
+from hpsearch.tracking.client import connect
+from hpsearch.tracking.mirror import sync
+from tests.contract.mirror.conftest import (
+    begun,
+    by_key,
+    check_whole,
+    content_of,
+    documents,
+    mirror_process,
+    runs_in,
+    until,
+)
+
+WRITES = {
+    "create_experiment",
+    "create_run",
+    "delete_run",
+    "log_batch",
+    "log_text",
+    "restore_experiment",
+    "set_experiment_tag",
+    "set_terminated",
+    "update_run",
+}
+
+# ------------------------------------------------------------------- what is copied
+
+
+def test_every_epoch_reads_back_equal(searched, tracking):
+    """Every finite metric of every epoch, and every value, is in MLflow as it is in SQL."""
+    sync(searched.url, "small", tracking)
+    runs = by_key(check_whole(searched, tracking))
+    client = connect(tracking)
+    for trial in documents(searched)[0]:
+        run = runs[f"small/{trial['purpose']}/{trial['number']}"]
+        values = trial["values"]
+        assert run.data.params == {
+            k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()
+        }
+        told = {(e["epoch"], k): v for e in trial["epochs"] for k, v in e["metrics"].items()}
+        names = {name for _, name in told}
+        read = [m for name in names for m in client.get_metric_history(run.info.run_id, name)]
+        assert {(m.step, m.key): m.value for m in read} == {
+            k: v for k, v in told.items() if v is not None
+        }
+        assert len(read) == len(told)
+        assert all(run.info.start_time <= m.timestamp <= run.info.end_time for m in read)
+        assert run.data.tags["state"] == trial["state"]
+        assert run.data.tags["worker"] == trial["worker"]
+
+
+def test_runs_are_nested_and_elites_marked(searched, tracking):
+    """Trials hang below their round, rounds below the study, and elites are known."""
+    sync(searched.url, "small", tracking)
+    runs = by_key(runs_in(tracking))
+    study = load_study(searched, "small")
+    for trial in documents(searched)[0]:
+        run = runs[f"small/{trial['purpose']}/{trial['number']}"]
+        above = f"round/{trial['round']}" if trial["purpose"] == "search" else trial["purpose"]
+        above = runs[f"small/{above}"]
+        assert run.data.tags["mlflow.parentRunId"] == above.info.run_id
+        assert above.data.tags["mlflow.parentRunId"] == runs["small"].info.run_id
+        if trial["purpose"] == "search":
+            elite = trial["number"] in elite_numbers(searched, study, trial["round"])
+            assert run.data.tags["elite"] == str(elite).lower()
+
+
+def test_study_run_tells_ranges_winner_and_test(searched, tracking):
+    """Ranges over the rounds, best scores, winner, test figure, note and files are there."""
+    report = sync(searched.url, "small", tracking)
+    client, (_, ledger, document) = connect(tracking), documents(searched)
+    run = client.get_run(report.run_id)
+    for row in (row for row in ledger if "low" in row):
+        for end in ("low", "high"):
+            history = client.get_metric_history(run.info.run_id, f"range/{row['dimension']}/{end}")
+            assert {m.step: m.value for m in history}[row["round"]] == row[end]
+            assert sorted(m.step for m in history) == [1, 2, 3]
+    assert "range/learning_rate/log10_low" in run.data.metrics
+    assert "range/beta1/log10_low" not in run.data.metrics
+    best = client.get_metric_history(run.info.run_id, "best_validation_accuracy")
+    assert {m.step: m.value for m in best} == {
+        r["round"]: r["best_score"] for r in document["rounds"]
+    }
+    assert run.data.metrics["winner_score"] == document["winner"]["score"]
+    assert run.data.metrics["test_accuracy"] == document["test"]["score"]
+    assert run.data.tags["test_openings"] == "1"
+    assert "**Winner**" in run.data.tags["mlflow.note.content"]
+    assert {f.path for f in client.list_artifacts(run.info.run_id)} == {
+        "study.toml",
+        "ledger.json",
+        "ledger.md",
+    }
+    experiment = client.get_experiment(report.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+# ----------------------------------------------------------------------- idempotence
+
+
+def test_sync_twice_adds_nothing(searched, tracking):
+    """A second sync makes no run, removes none and changes none."""
+    sync(searched.url, "small", tracking)
+    before = content_of(runs_in(tracking))
+    again = sync(searched.url, "small", tracking)
+    assert (again.added, again.removed) == (0, 0)
+    assert content_of(runs_in(tracking)) == before
+
+
+class Killed(BaseException):
+    """Ends a mirror as SIGKILL does: nothing catches it."""
+
+
+class DyingClient:
+    """MLflow's client, which dies with its nth write; that write has still happened."""
+
+    def __init__(self, client, writes):
+        self._client = client
+        self._left = writes
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+        if name not in WRITES:
+            return method
+
+        def write(*args, **kwargs):
+            result = method(*args, **kwargs)
+            self._left -= 1
+            if self._left == 0:
+                raise Killed
+            return result
+
+        return write
+
+
+def test_dying_after_any_write_leaves_nothing_twice(searched, tracking, monkeypatch):
+    """Killed after its 1st, then 2nd, then 3rd ... write, a mirror still makes every run once."""
+    deaths = 0
+    for writes in range(1, 100):
+        monkeypatch.setattr(copying, "connect", lambda uri, n=writes: DyingClient(connect(uri), n))
+        try:
+            sync(searched.url, "small", tracking)
+            break
+        except Killed:
+            deaths += 1
+    assert deaths > 5
+    runs = by_key(check_whole(searched, tracking))
+    client = connect(tracking)
+    for run in runs.values():
+        for name in run.data.metrics:
+            steps = Counter(m.step for m in client.get_metric_history(run.info.run_id, name))
+            assert set(steps.values()) == {1}, (run.info.run_name, name, steps)
+
+
+def test_killed_process_is_taken_up(searched, tracking):
+    """A mirror killed with SIGKILL between two trials is finished by the next one."""
+    process = mirror_process(searched, tracking, stdin=subprocess.PIPE)
+    client = connect(tracking)
+
+    def copied():
+        found = client.get_experiment_by_name("small")
+        return found is not None and len(client.search_runs([found.experiment_id])) > 5
+
+    until(copied)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    sync(searched.url, "small", tracking)
+    check_whole(searched, tracking)
+
+
+def test_deleted_tracking_file_is_rebuilt(searched, mlflow_copy, tmp_path):
+    """Where no mlflow.db is, a mirror of a finished study makes one with the same runs."""
+    sync(searched.url, "small", mlflow_copy)
+    before = content_of(runs_in(mlflow_copy))
+    again = f"sqlite:///{tmp_path}/second.db"
+    assert mirror_process(searched, again, stdin=subprocess.DEVNULL).wait(60) == 0
+    assert content_of(runs_in(again)) == before
+
+
+def test_runs_the_study_does_not_have_are_removed(searched, tracking):
+    """A run whose trial is not in SQL goes; a run deleted by hand comes back."""
+    report = sync(searched.url, "small", tracking)
+    client, runs = connect(tracking), by_key(runs_in(tracking))
+    origin = runs["small"].data.tags["hpsearch.origin"]
+    tags = {"hpsearch.key": "small/search/99", "hpsearch.origin": origin}
+    client.create_run(report.experiment_id, tags=tags)
+    client.delete_run(runs["small/search/3"].info.run_id)
+    client.delete_run(runs["small/round/2"].info.run_id)
+    report = sync(searched.url, "small", tracking)
+    assert (report.added, report.removed) == (1, 1)
+    runs = by_key(check_whole(searched, tracking))
+    parent = runs["small/search/12"].data.tags["mlflow.parentRunId"]
+    assert parent == runs["small/round/2"].info.run_id
+
+
+def test_deleted_experiment_is_restored(searched, tracking):
+    """A study whose experiment lies in MLflow's bin is taken out of it, with its runs."""
+    report = sync(searched.url, "small", tracking)
+    connect(tracking).delete_experiment(report.experiment_id)
+    again = sync(searched.url, "small", tracking)
+    assert (again.experiment_id, again.added) == (report.experiment_id, 0)
+    check_whole(searched, tracking)
+
+
+def test_another_study_of_the_same_name_is_left_alone(searched, tracking, tmp_path):
+    """Two databases may copy a study of one name to one place; neither removes the other's."""
+    sync(searched.url, "small", tracking)
+    mine = len(runs_in(tracking))
+    other = begun(f"sqlite:///{tmp_path}/other.db")
+    sync(other.url, "small", tracking)
+    assert len(runs_in(tracking)) == mine + 2  # its study run and its first round
+    other.close()

@@ -1,0 +1,133 @@
+"""The mirror as `start` sees it: its process, its last words, and no password anywhere."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import psutil
+import pytest
+
+from hpsearch.store.database import open_database
+from hpsearch.store.mirroring import read_mirror, write_mirror
+from hpsearch.tracking.process import Mirror
+from hpsearch.tracking.ui import find_experiment
+
+# Nobody listens on port 1.
+SECRET = "planted5ecret"  # noqa: S105 - planted, to be searched for
+ADDRESSES = [
+    f"http://user:{SECRET}@127.0.0.1:1/",
+    f"postgresql+psycopg://user:{SECRET}@127.0.0.1:1/mlflow",
+    f"postgresql+psycopg://user@127.0.0.1:1/mlflow?password={SECRET}",
+]
+
+
+@pytest.fixture
+def folder(searched, tmp_path):
+    """A folder with a database of its own that holds the finished study, and nothing else."""
+    with (
+        closing(sqlite3.connect(searched.engine.url.database)) as source,
+        closing(sqlite3.connect(tmp_path / "hpsearch.db")) as copy,
+    ):
+        source.backup(copy)
+    return tmp_path
+
+
+@pytest.fixture
+def mirrors():
+    """Starts mirrors and leaves no process behind."""
+    started = []
+
+    def start(*arguments):
+        started.append(Mirror.start(*arguments))
+        return started[-1]
+
+    yield start
+    for mirror in started:
+        mirror.end()
+
+
+def _progress(_copied, _finished):
+    """Nobody looks."""
+
+
+def _command(folder, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "hpsearch", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_no_mirror_without_mlflow(searched):
+    """With `--tracking none` no process is started."""
+    assert Mirror.start(searched.url, "none", "small") is None
+
+
+def test_addresses_come_by_the_environment(searched, mirrors, mlflow_copy):
+    """What everybody can see of the process is the study's name; it copies all the same."""
+    mirror = mirrors(searched.url, mlflow_copy, "small")
+    command = " ".join(psutil.Process(mirror._process.pid).cmdline())
+    assert "--study small" in command
+    assert "sqlite" not in command
+    assert mirror.finish(searched, "small", _progress) is None
+    assert read_mirror(searched, 1).destination == mlflow_copy
+
+
+def test_a_talkative_mirror_does_not_hang(searched, mirrors, mlflow_copy, monkeypatch):
+    """More words than a pipe holds stop neither the mirror nor whoever waits for it."""
+    monkeypatch.setenv("PYTHONVERBOSE", "1")  # a line for every module, some hundred KB in all
+    mirror = mirrors(searched.url, mlflow_copy, "small")
+    assert mirror.finish(searched, "small", _progress) is None
+    assert os.fstat(mirror._said.fileno()).st_size > 2 * 65536
+
+
+@pytest.mark.parametrize("tracking", ADDRESSES, ids=["http", "postgresql", "query"])
+def test_a_password_is_neither_shown_nor_stored(folder, mirrors, tracking):
+    """No output, no row, no file and no command line has the password of the tracking URI."""
+    database = open_database(f"sqlite:///{folder}/hpsearch.db")
+    mirror = mirrors(database.url, tracking, "small")
+    process = psutil.Process(mirror._process.pid)
+    family = [process, *process.children(recursive=True)]
+    seen = [argument for member in family for argument in member.cmdline()]
+    said = mirror.finish(database, "small", _progress)
+    assert "`hpsearch sync small` catches up later" in said
+    row = read_mirror(database, 1)
+    assert "***" in row.destination
+    assert "***" in said
+    seen += [said, repr(row)]
+    for command in ("sync", "ui"):
+        done = _command(folder, command, "small", "--tracking", tracking)
+        assert done.returncode == 2
+        assert "***" in done.stderr
+        seen += [done.stdout, done.stderr]
+    database.close()
+    seen += [path.read_bytes().decode("latin-1") for path in folder.glob("hpsearch.db*")]
+    assert not [text for text in seen if SECRET in text]
+
+
+def test_a_redacted_destination_is_still_recognised(searched):
+    """The experiment noted for an address with a password is found by that address."""
+    before = read_mirror(searched, 1)
+    write_mirror(searched, 1, "http://user:***@host/", 0, experiment_id="7", run_id="r")
+    assert find_experiment(searched, "small", f"http://user:{SECRET}@host/") == "7"
+    assert find_experiment(searched, "small", f"http://user:{SECRET}@elsewhere/") is None
+    if before is not None:
+        write_mirror(searched, 1, before.destination, before.trials)
+
+
+def test_foreign_text_is_not_read_as_markup(folder, mlflow_tables):
+    """A folder named like one of rich's tags is printed as it is."""
+    (folder / "[/tmp]").mkdir()
+    shutil.copy(mlflow_tables, folder / "[/tmp]" / "mlflow.db")
+    uri = "sqlite:///[/tmp]/mlflow.db"
+    done = _command(folder, "sync", "small", "--tracking", uri)
+    assert done.returncode == 0, done.stderr
+    assert uri in done.stdout

@@ -1,0 +1,122 @@
+"""What `start` and `show` say at the end: from documents alone, never from their sentences."""
+
+import io
+
+from rich.console import Console
+
+from hpsearch.report.summary import print_result
+from hpsearch.store.studies import StoredStudy
+from hpsearch.study import StudySpec
+
+SPEC = StudySpec.model_validate(
+    {
+        "name": "a",
+        "space": {
+            "learning_rate": {"low": 1e-6, "high": 1e-2, "scale": "log"},
+            "activation": {"choices": ["relu", "tanh"]},
+        },
+        "search": {"rounds": 1, "trials": 10},
+    }
+)
+STUDY = StoredStudy(
+    id=1,
+    name="a",
+    spec=SPEC,
+    source="",
+    data_fingerprint="0" * 64,
+    validation_rows=100,
+    keep_sealed=False,
+    state="complete",
+    winner=None,
+    created=0.0,
+    completed=3.0,
+)
+RANGES = SPEC.space.document()
+DOCUMENT = {
+    "study": "a",
+    "state": "complete",
+    "planned": 10,
+    "complete": 10,
+    "diverged": 0,
+    "discarded": 0,
+    "failed": 0,
+    "rounds": [
+        {"round": 1, "planned": 10, "finished": 10, "best_score": 0.9, "ranges": RANGES},
+    ],
+    "winner": {
+        "values": {"learning_rate": 1e-3},
+        "score": 0.9,
+        "standard_error": 0.01,
+        "seeds": 5,
+        "ties": [],
+    },
+    "test": None,
+    "seconds": 3.0,
+}
+NARROWED = {
+    "round": 2,
+    "dimension": "learning_rate",
+    "low": 1e-3,
+    "high": 1e-2,
+    "scale": "log",
+    "previous": [1e-6, 1e-2],
+    "decision": "narrowed",
+    "edge": "upper",
+    "reason": "any words at all",
+}
+CHOSEN = {
+    "round": 2,
+    "dimension": "activation",
+    "choices": ["relu"],
+    "previous": ["relu", "tanh"],
+    "decision": "narrowed",
+    "edge": None,
+    "reason": "tanh has no place",
+}
+
+
+def printed(document=DOCUMENT, ledger=(NARROWED, CHOSEN)) -> str:
+    """The result in one line of words, as a wide terminal would wrap nothing."""
+    console = Console(file=io.StringIO(), width=400)
+    print_result(console, STUDY, document, list(ledger))
+    return " ".join(console.file.getvalue().split())
+
+
+def test_a_crowded_edge_offers_a_wider_study():
+    """Whether an edge is crowded is told from the ranges, whatever the reason's words."""
+    move = "then move the high of learning_rate beyond 0.01 there"
+    assert move in printed()
+    assert move not in printed(ledger=[NARROWED | {"low": 1e-5, "reason": "they crowd"}, CHOSEN])
+    assert move not in printed(ledger=[NARROWED | {"edge": "both"}, CHOSEN])
+    lower = {"low": 1e-6, "high": 1e-5, "edge": "lower"}
+    assert "move the low of learning_rate beyond 1e-06" in printed(ledger=[NARROWED | lower])
+
+
+def test_an_edge_that_was_crowded_in_an_earlier_round_is_still_said():
+    """The newest reason of each dimension, and before it the round that crowded an edge."""
+    newest = NARROWED | {"round": 3, "low": 2e-3, "previous": [1e-3, 1e-2], "reason": "newest"}
+    text = printed(ledger=[NARROWED, newest])
+    assert "learning_rate: newest. learning_rate, after round 1: any words at all." in text
+
+
+def test_why_trials_failed_is_said():
+    """The commonest message, how many share it, and the command that lists the others."""
+    failures = [{"message": "MemoryError: no [room]", "count": 3}, {"message": "x", "count": 1}]
+    text = printed(DOCUMENT | {"complete": 6, "failed": 4, "failures": failures})
+    assert (
+        "6 complete, 4 failed, in 3 s. 4 failures, 3 of them: MemoryError: no [room]; "
+        "`hpsearch trials a` lists them."
+    ) in text
+    alone = printed(DOCUMENT | {"complete": 9, "failed": 1, "failures": failures[1:]})
+    assert "1 failure: x;" in alone
+    assert "failure" not in printed()
+    assert "failure" not in printed(DOCUMENT | {"failures": []})
+
+
+def test_no_winner_says_what_was_missing():
+    """Without any score it is the trials that have none, else the repeats of the finalists."""
+    none = {"winner": None}
+    assert "none: no repeat of a finalist has a score." in printed(DOCUMENT | none)
+    lost = DOCUMENT | none | {"complete": 0, "diverged": 10}
+    assert "none: no trial has a score." in printed(lost)
+    assert "opens the sealed test split" not in printed(lost)
