@@ -71,7 +71,9 @@ def _check_ready(study: StoredStudy) -> None:
             f"`hpsearch start {study.name}` goes on with it"
         )
     if study.winner is None:
-        raise UserError(f"{study.name}: no trial has a score, so there is no winner to test")
+        raise UserError(
+            f"{study.name}: no trial, or no repeat of a finalist, has a score, so there is no winner to test"
+        )
 
 
 def _open(

@@ -88,7 +88,7 @@ def _counts(document: JSON) -> str:
 
 def _failures(name: str, document: JSON) -> list[str]:
     """Why trials or repeats failed: the commonest reason, and where the others stand."""
-    failures = document.get("failures", [])
+    failures = document["failures"]
     if not failures:
         return []
     total, commonest = sum(f["count"] for f in failures), failures[0]

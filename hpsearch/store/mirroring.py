@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from hpsearch.errors import DatabaseError
 from hpsearch.seeds import Purpose
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock
+from hpsearch.store.reading import Curve, curves, trial_rows
 
 # First key of PostgreSQL's advisory locks, so that other programs' locks are not met.
 _LOCK_SPACE = 0x68705F6D
@@ -205,45 +205,26 @@ def all_finished(database: Database, study_id: int) -> list[tuple[Purpose, int]]
 
 def mirrored_trials(database: Database, trial_ids: Sequence[int]) -> list[MirroredTrial]:
     """Finished trials with their curves, in number order; a few dozen at a time."""
-    trial, worker, round_ = tables.trial.c, tables.worker.c, tables.round_.c
-    epoch = tables.epoch.c
+    trial = tables.trial.c
+    which = trial.id.in_(trial_ids) & trial.state.in_(tables.FINISHED)
     with database.reading() as connection:
-        rows = connection.execute(
-            select(tables.trial, worker.name.label("worker"), round_.number.label("round"))
-            .select_from(
-                tables.trial.join(tables.round_, round_.id == trial.round_id).outerjoin(
-                    tables.worker, worker.id == trial.worker_id
-                )
-            )
-            .where(trial.id.in_(trial_ids), trial.state.in_(tables.FINISHED))
-            .order_by(trial.number)
-        ).mappings()
-        found = [dict(row) for row in rows]
-        curves: dict[int, list[tuple[int, dict[str, float | None]]]] = defaultdict(list)
-        for trial_id, number, metrics in connection.execute(
-            select(epoch.trial_id, epoch.epoch, epoch.metrics)
-            .where(epoch.trial_id.in_(trial_ids))
-            .order_by(epoch.trial_id, epoch.epoch)
-        ):
-            curves[trial_id].append((number, json.loads(metrics)))
-    return [_trial(row, tuple(curves[row["id"]])) for row in found]
+        found = curves(connection, which)
+        return [_trial(row, found.get(row["id"], [])) for row in trial_rows(connection, which)]
 
 
-def _trial(
-    row: dict[str, Any], epochs: tuple[tuple[int, dict[str, float | None]], ...]
-) -> MirroredTrial:
+def _trial(row: dict[str, Any], curve: Curve) -> MirroredTrial:
     return MirroredTrial(
         purpose=Purpose(row["purpose"]),
         round=row["round"],
         number=row["number"],
         seed=row["seed"],
         state=row["state"],
-        values=json.loads(row["values"]) if row["values"] else {},
+        values=row["values"],
         score=row["score"],
         message=row["message"],
         worker=row["worker"],
         attempts=row["attempts"],
-        epochs=epochs,
+        epochs=tuple(curve),
         started=row["started"],
         finished=row["finished"],
     )

@@ -35,6 +35,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         states = _states(connection, study.id)
         rounds = _rounds(connection, study.id)
         test = figure(connection, study.id)
+        failures = _failures(connection, study.id)
         seconds = float((now.completed or clock(connection)) - now.created)
     search = states[Purpose.SEARCH]
     return {
@@ -50,6 +51,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "confirmation": _confirmation(states[Purpose.CONFIRMATION]),
         "winner": now.winner,
         "test": test,
+        "failures": failures,
         "seconds": seconds,
     }
 
@@ -223,6 +225,18 @@ def _rounds(connection: Connection, study_id: int) -> list[JSON]:
         }
         for row in rows
     ]
+
+
+def _failures(connection: Connection, study_id: int) -> list[JSON]:
+    """Why trials of any purpose failed, the commonest reason first."""
+    trial, count = tables.trial.c, func.count().label("count")
+    rows = connection.execute(
+        select(trial.message, count)
+        .where(trial.study_id == study_id, trial.state == TrialState.FAILED)
+        .group_by(trial.message)
+        .order_by(count.desc(), trial.message)
+    )
+    return [{"message": message, "count": number} for message, number in rows]
 
 
 def _confirmation(states: defaultdict[str, int]) -> JSON | None:

@@ -246,12 +246,20 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
     """Finished trials as the search sees them, in number order."""
     columns = tables.trial.c
     rows = connection.execute(
-        select(columns.number, columns["values"], columns.score, columns.loss, columns.replicate)
-        .where(where, columns.state.in_(tables.FINISHED))
+        select(tables.trial)
+        .where(where, columns.state.in_(tables.FINISHED), columns["values"].is_not(None))
         .order_by(columns.number)
     )
     return tuple(
-        Outcome(r.number, values_from(r[1]), r.score, r.loss, r.replicate) for r in rows if r[1]
+        Outcome(
+            number=row["number"],
+            values=values_from(row["values"]),
+            score=row["score"],
+            loss=row["loss"],
+            replicate=row["replicate"],
+            failed=row["state"] == tables.TrialState.FAILED,
+        )
+        for row in rows.mappings()
     )
 
 

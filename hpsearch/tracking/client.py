@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpsearch.tracking.destination import sqlite_file
+from hpsearch.tracking.destination import is_server, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,12 +42,21 @@ def connect(tracking_uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if not is_server(tracking_uri):
+        _try_once()
     client = MlflowClient(tracking_uri=tracking_uri)
     client.search_experiments(max_results=1)  # tables are made by the first question
     path = sqlite_file(tracking_uri)
     if path is not None and path.exists():
         _write_ahead(path)
     return client
+
+
+def _try_once() -> None:
+    """Opening a database that is away would otherwise be tried for 100 s, deaf to everything."""
+    from mlflow.store.db import utils
+
+    utils.MAX_RETRY_COUNT = 1  # no variable of the environment sets it
 
 
 def _write_ahead(path: Path) -> None:

@@ -50,6 +50,7 @@ STUDY = {
         "opening": int,
         "openings": int,
     },
+    "failures": [],
     "seconds": float,
 }
 MEASURED = {"training_loss": float, "training_accuracy": float}

@@ -244,7 +244,7 @@ def test_learning_rates_beyond_reason_diverge_to_the_end(database, database_url,
     committed = run_worker(WorkerOptions(database_url, study.name), threading.Event())
     document = study_document(database, load_study(database, study.name))
     assert (committed, document["diverged"], document["state"]) == (8, 8, "complete")
-    with pytest.raises(UserError, match="no trial has a score"):
+    with pytest.raises(UserError, match="no trial, or no repeat of a finalist, has a score"):
         open_sealed_test(database_url, study.name, None)
 
 

@@ -125,7 +125,7 @@ def test_a_redacted_destination_is_still_recognised(searched):
 
 def test_foreign_text_is_not_read_as_markup(folder, mlflow_tables):
     """A folder named like one of rich's tags is printed as it is."""
-    (folder / "[/tmp]").mkdir()
+    (folder / "[/tmp]").mkdir(parents=True)
     shutil.copy(mlflow_tables, folder / "[/tmp]" / "mlflow.db")
     uri = "sqlite:///[/tmp]/mlflow.db"
     done = _command(folder, "sync", "small", "--tracking", uri)

@@ -51,6 +51,7 @@ DOCUMENT = {
         "ties": [],
     },
     "test": None,
+    "failures": [],
     "seconds": 3.0,
 }
 NARROWED = {

@@ -63,7 +63,7 @@ def test_good_addresses_pass(tmp_path):
 
 def test_no_mlflow_is_not_a_destination():
     """Where something is to be copied, "none" is answered with what to do instead."""
-    with pytest.raises(TrackingError, match="--tracking none: there is no MLflow .* leave"):
+    with pytest.raises(TrackingError, match=r"--tracking none: there is no MLflow .* leave"):
         check_destination("sqlite:///hpsearch.db", "none")
 
 
