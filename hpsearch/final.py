@@ -72,7 +72,8 @@ def _check_ready(study: StoredStudy) -> None:
         )
     if study.winner is None:
         raise UserError(
-            f"{study.name}: no trial, or no repeat of a finalist, has a score, so there is no winner to test"
+            f"{study.name}: no trial, or no repeat of a finalist, has a score, so there is no "
+            "winner to test"
         )
 
 

@@ -209,6 +209,15 @@ class Search:
                 return
 
 
+def _heard_signals() -> list[signal.Signals]:
+    """Ctrl-C, SIGTERM, and a closed terminal unless `nohup` says not to mind."""
+    heard = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        heard.append(hangup)
+    return heard
+
+
 class _Crew:
     """Keeps the wanted number of workers alive, and gives up when they only die."""
 
@@ -258,7 +267,7 @@ class _StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._on_signal) for number in _heard_signals()}
         try:
             yield
         finally:

@@ -22,6 +22,12 @@ Tracking = Annotated[
         metavar="URI",
     ),
 ]
+Destination = Annotated[
+    str,
+    typer.Option(
+        "--tracking", envvar="MLFLOW_TRACKING_URI", help="MLflow's tracking address.", metavar="URI"
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(

@@ -9,7 +9,7 @@ from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
 def sync(
     name: options.StudyName,
     database: options.Database = DEFAULT_DATABASE,
-    tracking: options.Tracking = DEFAULT_TRACKING,
+    tracking: options.Destination = DEFAULT_TRACKING,
     quiet: options.Quiet = False,
 ) -> None:
     """Copy what MLflow lacks, and remove what the database no longer has."""

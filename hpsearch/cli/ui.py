@@ -19,7 +19,7 @@ def ui(
         str | None, typer.Argument(metavar="[NAME]", help="Study to open the page of.")
     ] = None,
     database: options.Database = DEFAULT_DATABASE,
-    tracking: options.Tracking = DEFAULT_TRACKING,
+    tracking: options.Destination = DEFAULT_TRACKING,
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.")

@@ -252,12 +252,12 @@ def test_learning_rates_beyond_reason_diverge_to_the_end(database, database_url,
 
 
 @pytest.fixture
-def tested(make_real_study, work):
+def searched(make_real_study, work):
     """A complete study with a winner, whose data are really there."""
     return work(make_real_study())
 
 
-def test_an_opening_stands_before_the_rows_are_read(database, database_url, tested, monkeypatch):
+def test_an_opening_stands_before_the_rows_are_read(database, database_url, searched, monkeypatch):
     """A process that dies at the test rows leaves its opening; the next call finishes that one."""
     seen = []
 
@@ -269,51 +269,51 @@ def test_an_opening_stands_before_the_rows_are_read(database, database_url, test
     with monkeypatch.context() as patch:
         patch.setattr(hpsearch.final, "open_test_rows", die)
         with pytest.raises(ConnectionAbortedError):
-            open_sealed_test(database_url, tested.name, None)
+            open_sealed_test(database_url, searched.name, None)
     assert seen == [1]
-    assert study_document(database, tested)["test"] is None
-    open_sealed_test(database_url, tested.name, None)
-    test = study_document(database, tested)["test"]
+    assert study_document(database, searched)["test"] is None
+    open_sealed_test(database_url, searched.name, None)
+    test = study_document(database, searched)["test"]
     assert test["openings"] == 1
     assert test["interval"][0] <= test["score"] <= test["interval"][1]
-    final = [t for t in trials_document(database, tested) if t["purpose"] == "final"]
+    final = [t for t in trials_document(database, searched) if t["purpose"] == "final"]
     assert [(t["state"], t["attempts"], t["score"]) for t in final] == [
         ("complete", 2, test["score"])
     ]
 
 
-def test_a_second_opening_counts(database, database_url, tested):
+def test_a_second_opening_counts(database, database_url, searched):
     """Opening the split again gives the same figure and is reported as a second opening."""
-    open_sealed_test(database_url, tested.name, None)
-    first = study_document(database, tested)["test"]
-    open_sealed_test(database_url, tested.name, None, again=True)
-    second = study_document(database, tested)["test"]
+    open_sealed_test(database_url, searched.name, None)
+    first = study_document(database, searched)["test"]
+    open_sealed_test(database_url, searched.name, None, again=True)
+    second = study_document(database, searched)["test"]
     assert (first["openings"], second["openings"]) == (1, 2)
     assert first["score"] == second["score"]
 
 
-def test_a_known_figure_is_not_opened_again(database, database_url, tested):
+def test_a_known_figure_is_not_opened_again(database, database_url, searched):
     """`start` opens the split once: a second one finds the figure and records nothing."""
-    open_sealed_test(database_url, tested.name, None)
-    before = study_document(database, tested)["test"]
-    open_sealed_test(database_url, tested.name, None)
-    assert study_document(database, tested)["test"] == before
+    open_sealed_test(database_url, searched.name, None)
+    before = study_document(database, searched)["test"]
+    open_sealed_test(database_url, searched.name, None)
+    assert study_document(database, searched)["test"] == before
     assert before["openings"] == 1
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_two_starts_share_one_figure(database, database_url, tested, monkeypatch, again):
+def test_two_starts_share_one_figure(database, database_url, searched, monkeypatch, again):
     """Whoever is overtaken while it reads the rows finds the figure there, and is content."""
 
     def overtaken(*arguments):
         monkeypatch.setattr(hpsearch.final, "open_test_rows", open_test_rows)
-        open_sealed_test(database_url, tested.name, None)
+        open_sealed_test(database_url, searched.name, None)
         return open_test_rows(*arguments)
 
     monkeypatch.setattr(hpsearch.final, "open_test_rows", overtaken)
     with pytest.raises(LeaseLostError) if again else nullcontext():
-        open_sealed_test(database_url, tested.name, None, again=again)
-    assert study_document(database, tested)["test"]["openings"] == 1
+        open_sealed_test(database_url, searched.name, None, again=again)
+    assert study_document(database, searched)["test"]["openings"] == 1
 
 
 def test_an_opening_taken_up_by_another_is_finished_once(
