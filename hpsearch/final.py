@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpsearch.data.prepared import Prepared
-from hpsearch.data.sealed import open_test_rows
+from hpsearch.data.sealed import check_test_rows, open_test_rows
 from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import wilson_interval
@@ -52,6 +52,7 @@ def open_sealed_test(
         study = load_study(database, study_name)
         _check_ready(study)
         prepared = checked_data(study, data_dir)
+        check_test_rows(study.spec, data_dir)
         worker_id, _ = register_worker(database, study.id, machine_fingerprint())
         try:
             with threadpool_limits(1):

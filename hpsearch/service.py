@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from hpsearch.data.prepared import Prepared, prepare
+from hpsearch.data.sealed import check_test_rows
 from hpsearch.errors import HpsearchError, Interrupted, StudyChangedError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher
@@ -103,6 +104,8 @@ class Search:
         prepared = prepare(self.spec, self._options.data_dir)
         self.database = open_database(self._options.database, create=True)
         study = find_study(self.database, self.spec.name)
+        if study is None and self._options.open_test:
+            check_test_rows(self.spec, self._options.data_dir)
         created = None if study else self._create(prepared)
         if created is not None:
             return created
@@ -158,6 +161,11 @@ class Search:
             return False
         return study_document(self.opened, study)["test"] is None
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether this `start` copies the study to MLflow."""
+        return self._mirror is not None
+
     def finish_mirror(self, watch: Callable[[int, int], None]) -> str | None:
         """Wait until MLflow has everything; Ctrl-C leaves the rest to `hpsearch sync`.
 
@@ -181,7 +189,8 @@ class Search:
         return self.database
 
     def _search(self, database: Database, study: StoredStudy, watch: Watch) -> None:
-        recover_dead_workers(database, study.id)
+        # Workers that died before this `start` died with the one before, or were killed after it.
+        recover_dead_workers(database, study.id, blame=False)
         launcher = _launcher(self._options, study.name)
         crew = _Crew(launcher, database, study, self._options.workers or physical_cores())
         began = time.monotonic()
@@ -196,7 +205,7 @@ class Search:
         finally:
             self._dismiss(launcher)
         if self._stop.event.is_set():
-            recover_dead_workers(database, study.id)
+            recover_dead_workers(database, study.id, blame=False)
             raise Interrupted(study.name)
 
     def _dismiss(self, launcher: Launcher) -> None:

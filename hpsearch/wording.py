@@ -54,7 +54,9 @@ def sentence(detail: ErrorDetails, known: Sequence[str] = ()) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        hint = nearest(str(detail["input"]), re.findall(r"'([^']*)'", context["expected"]))
+        known = re.findall(r"'([^']*)'", context["expected"])
+        close = difflib.get_close_matches(str(detail["input"]).lower(), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"expected {context['expected']}{hint}"
     if kind in _FORMS:
         return _FORMS[kind].format(**context)

@@ -25,6 +25,7 @@ def new(
     from hpsearch.errors import UserError
     from hpsearch.study_file import parse_study
 
+    name = name.removesuffix(".toml")
     path = Path(f"{name}.toml")
     line = f"name = {json.dumps(name)}"
     text = re.sub(r"(?m)^\s*name\s*=.*$", lambda _: line, _template(origin, database), count=1)

@@ -158,8 +158,8 @@ def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None
         with mirroring(console) as watch:
             said = search.finish_mirror(watch)
     except KeyboardInterrupt:
-        said = "interrupted"
+        said = f"MLflow does not have everything yet; `hpsearch sync {study.name}` copies the rest."
     if said:
-        console.print(
-            f"MLflow: {said}. `hpsearch sync {study.name}` copies the rest.", markup=False
-        )
+        console.print(said, markup=False)
+    elif search.mirrored:
+        console.print("MLflow has everything.")

@@ -12,6 +12,8 @@ import typer
 
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
+from hpsearch.errors import TrackingError
+from hpsearch.tracking.destination import redacted, sqlite_file
 
 
 def ui(
@@ -35,7 +37,7 @@ def ui(
         free_port(port)
         typer.echo("Starting MLflow's dashboard, which takes some seconds ...", err=True)
     with _ended_by_signals():
-        _show(tracking, experiment, port, browser=not no_browser)
+        _show(name, tracking, experiment, port, browser=not no_browser)
 
 
 def _experiment(name: str, database: str, tracking: str) -> str:
@@ -44,30 +46,40 @@ def _experiment(name: str, database: str, tracking: str) -> str:
     Raises:
         TrackingError: If it was never copied there.
     """
-    from hpsearch.errors import TrackingError
     from hpsearch.store.database import open_database
-    from hpsearch.tracking.destination import redacted
     from hpsearch.tracking.ui import find_experiment
 
     with closing(open_database(database)) as store:
         experiment = find_experiment(store, name, tracking)
-    if experiment is None:
-        place = redacted(tracking)
-        raise TrackingError(
-            f"{name}: nothing of it is in {place} yet; `hpsearch sync {name}` copies it"
-        )
+    file = sqlite_file(tracking)
+    if experiment is None or (file is not None and not file.exists()):
+        raise _nothing_there(name, tracking)
     return experiment
 
 
-def _show(tracking: str, experiment: str | None, port: int, *, browser: bool) -> None:
+def _nothing_there(name: str, tracking: str) -> TrackingError:
+    place = redacted(tracking)
+    return TrackingError(f"{name}: nothing of it is in {place}; `hpsearch sync {name}` copies it")
+
+
+def _show(
+    name: str | None, tracking: str, experiment: str | None, port: int, *, browser: bool
+) -> None:
     """Serve the dashboard until it ends or this process is asked to."""
-    from hpsearch.tracking.ui import start_ui
+    from hpsearch.tracking.ui import current_experiment, page, start_ui
 
     dashboard = start_ui(tracking, experiment, port)
     try:
-        typer.echo(dashboard.url)
+        url = dashboard.url
+        if name is not None and dashboard.process is not None:
+            base = url.partition("/#")[0]
+            current = current_experiment(base, name)
+            if current is None:
+                raise _nothing_there(name, tracking)
+            url = page(base, current)
+        typer.echo(url)
         if browser:
-            typer.launch(dashboard.url)
+            typer.launch(url)
         if dashboard.process is not None:
             typer.echo("Ctrl-C ends it.", err=True)
         dashboard.wait()

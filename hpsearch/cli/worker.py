@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -24,6 +25,8 @@ def worker(
 ) -> None:
     """Work on a stored study until it is complete; Ctrl-C hands unfinished trials back."""
     from hpsearch.report.console import console_for
+    from hpsearch.store.database import open_database
+    from hpsearch.store.studies import load_study
     from hpsearch.worker import WorkerOptions, run_worker, wait_for_study
 
     console = console_for(as_json=False, quiet=quiet)
@@ -33,6 +36,10 @@ def worker(
     given = WorkerOptions(database, name, data_dir, population)
     if wait and not wait_for_study(given, stop):
         return
+    with closing(open_database(database)) as store:
+        if load_study(store, name).state == "complete":
+            console.print(f"{name}: already finished; there is nothing to work on.")
+            return
     console.print(f"{name}: working; Ctrl-C leaves, unfinished trials are handed back")
     committed = run_worker(given, stop)
     console.print(f"{name}: {committed} trials done")

@@ -76,6 +76,20 @@ def read_rows(names: tuple[str, str], data_dir: Path | None) -> Rows:
     return Rows(images.reshape(len(images), -1), labels.astype(np.int64))
 
 
+def check_files(names: tuple[str, str], data_dir: Path | None) -> None:
+    """Make sure that two files can be had, without decoding a row of them.
+
+    Raises:
+        DataError: If one is missing or cannot be downloaded.
+    """
+    given = data_folder(data_dir)
+    for name in names:
+        if given is None:
+            _downloaded(name, cache_folder() / "mnist")
+        else:
+            _found(name, *given)
+
+
 def _bytes_of(name: str, data_dir: Path | None) -> bytes:
     """Unpacked, checked bytes of a file, from where the user says or from the download."""
     given = data_folder(data_dir)

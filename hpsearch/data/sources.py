@@ -46,6 +46,13 @@ class Source(Protocol):
             DataError: If they cannot be had.
         """
 
+    def check_sealed(self, data_dir: Path | None) -> None:
+        """Make sure that the test rows can be had, without reading one.
+
+        Raises:
+            DataError: If they cannot.
+        """
+
     def sealed_rows(self, spec: StudySpec, data_dir: Path | None) -> Rows:
         """The test rows; for `hpsearch.data.sealed` alone.
 
@@ -60,6 +67,9 @@ class _Mixed:
     def learning_rows(self, spec: StudySpec, data_dir: Path | None) -> Rows:  # noqa: ARG002 - no files
         rows = self._all_rows(spec)
         return rows.take(without_test(rows.y, spec)[0])
+
+    def check_sealed(self, data_dir: Path | None) -> None:
+        """No files: what gave the other rows gives these."""
 
     def sealed_rows(self, spec: StudySpec, data_dir: Path | None) -> Rows:  # noqa: ARG002 - no files
         rows = self._all_rows(spec)
@@ -130,6 +140,10 @@ class Mnist:
     def learning_rows(self, spec: StudySpec, data_dir: Path | None) -> Rows:  # noqa: ARG002
         """The 60,000 training images; the test files are not even looked for."""
         return mnist.read_rows(mnist.TRAINING, data_dir)
+
+    def check_sealed(self, data_dir: Path | None) -> None:
+        """Look for the test files, or download them, without decoding them."""
+        mnist.check_files(mnist.TEST, data_dir)
 
     def sealed_rows(self, spec: StudySpec, data_dir: Path | None) -> Rows:  # noqa: ARG002
         """The 10,000 test images; the training files are not looked for."""

@@ -10,7 +10,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -78,7 +79,21 @@ def warm_up() -> None:
 
     one_blas_thread()
     multiprocessing.get_context("forkserver").set_forkserver_preload(["hpsearch.launch.preload"])
-    forkserver.ensure_running()
+    with _deaf_to_ctrl_c():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started meanwhile ignores Ctrl-C from its first moment, imports included."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_in_process(function: Callable[..., None], *arguments: object) -> None:

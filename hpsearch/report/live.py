@@ -93,7 +93,7 @@ class _PlainMirror:
         if copied >= total or (self._told is not None and now - self._told < _PLAIN_SECONDS):
             return
         self._told = now
-        self._console.print(f"MLflow: {copied} of {total} trials copied (Ctrl-C is safe)")
+        self._console.print(f"MLflow: {copied} of {total} trials copied so far (Ctrl-C is safe)")
 
 
 def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:

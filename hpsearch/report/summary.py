@@ -166,6 +166,8 @@ def _test(name: str, test: JSON | None) -> list[str]:
 def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[str]:
     """What to type now, the most useful first."""
     if document["state"] != "complete":
+        if document["state"] == "running":
+            return [f"`hpsearch worker {study.name}` joins it."]
         return [f"`hpsearch start {study.name}` goes on with it."]
     lines = []
     if document["test"] is None and document["winner"] is not None:
@@ -180,7 +182,9 @@ def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[st
 def _wider(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
     """How to look beyond an edge that the best trials crowd."""
     crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(row)]
-    moves = [f"the {_end(r)} of {r['dimension']} beyond {_edge_value(study, r)}" for r in crowded]
+    moves = [
+        f"the {_end(r)} of {r['dimension']} {_past(r)} {_edge_value(study, r)}" for r in crowded
+    ]
     if not moves:
         return []
     copy = f"`hpsearch new {study.name}-wider --from {study.name}`"
@@ -189,6 +193,10 @@ def _wider(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
 
 def _end(row: JSON) -> str:
     return "low" if row["edge"] == "lower" else "high"
+
+
+def _past(row: JSON) -> str:
+    return "below" if row["edge"] == "lower" else "above"
 
 
 def _edge_value(study: StoredStudy, row: JSON) -> str:

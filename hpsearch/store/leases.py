@@ -84,9 +84,22 @@ def hand_back(database: Database, claim: Claim) -> None:
 
 
 def lose_trials(
-    connection: Connection, storage: BulkStorage, which: ColumnElement[bool], when: float
+    connection: Connection,
+    storage: BulkStorage,
+    which: ColumnElement[bool],
+    when: float,
+    *,
+    blame: bool = True,
 ) -> int:
     """Take running trials from workers that are gone; the third loss fails a trial.
+
+    Args:
+        connection: The caller's write transaction.
+        storage: Optuna's tables.
+        which: Which trials; those that are not running are left alone.
+        when: Now, by the database's clock.
+        blame: Whether the trial may be why its worker died; not after a power cut or a
+            `kill -9` of everything, which no trial survives and none has caused.
 
     Returns:
         How many trials were taken.
@@ -101,11 +114,12 @@ def lose_trials(
         return 0
     ids = [row.id for row in rows]
     end_attempts(connection, ids, AttemptOutcome.LOST, when)
+    counted = 1 if blame else 0
     connection.execute(
-        update(tables.trial).where(columns.id.in_(ids)).values(losses=columns.losses + 1)
+        update(tables.trial).where(columns.id.in_(ids)).values(losses=columns.losses + counted)
     )
-    fatal = [row for row in rows if row.losses + 1 >= MOST_LOSSES]
-    again = [row for row in rows if row.losses + 1 < MOST_LOSSES]
+    fatal = [row for row in rows if row.losses + counted >= MOST_LOSSES]
+    again = [row for row in rows if row.losses + counted < MOST_LOSSES]
     _fail(connection, storage, fatal, when)
     if again:
         _set_waiting(connection, {row.id for row in again})

@@ -66,11 +66,16 @@ def worker_heard_of(database: Database, worker_id: int) -> None:
         worker_seen(connection, worker_id, clock(connection))
 
 
-def recover_dead_workers(database: Database, study_id: int) -> int:
+def recover_dead_workers(database: Database, study_id: int, *, blame: bool = True) -> int:
     """Free the trials and the close of workers of this machine whose process is gone.
 
     Nobody has to wait for their leases to lapse then; workers of other machines are judged by
     their leases alone.
+
+    Args:
+        database: The study's database.
+        study_id: The study's row.
+        blame: Whether their trials may be why they died; see `lose_trials`.
 
     Returns:
         How many trials became free.
@@ -85,7 +90,7 @@ def recover_dead_workers(database: Database, study_id: int) -> int:
         connection.execute(
             update(tables.worker).where(tables.worker.c.id.in_(dead)).values(stopped=when)
         )
-        return _free(connection, database, dead, when)
+        return _free(connection, database, dead, when, blame=blame)
 
 
 def live_workers(database: Database, study_id: int) -> int:
@@ -111,10 +116,18 @@ def _registered(
     return [(row.id, row.process) for row in rows]
 
 
-def _free(connection: Connection, database: Database, gone: Sequence[int], when: float) -> int:
+def _free(
+    connection: Connection,
+    database: Database,
+    gone: Sequence[int],
+    when: float,
+    *,
+    blame: bool = True,
+) -> int:
     """Take from workers what they still hold; the number of trials."""
     release_closings(connection, tables.round_.c.closing_worker_id.in_(gone))
-    return lose_trials(connection, database.storage, tables.trial.c.worker_id.in_(gone), when)
+    theirs = tables.trial.c.worker_id.in_(gone)
+    return lose_trials(connection, database.storage, theirs, when, blame=blame)
 
 
 # ------------------------------------------------------------------- processes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,8 +11,10 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import IO
 
 from hpsearch.errors import TrackingError
@@ -97,6 +100,22 @@ def find_experiment(database: Database, study_name: str, tracking_uri: str) -> s
     row = read_mirror(database, load_study(database, study_name).id)
     here = row is not None and redacted(row.destination) == redacted(tracking_uri)
     return row.experiment_id if row is not None and here else None
+
+
+def current_experiment(base: str, study_name: str) -> str | None:
+    """The study's experiment as the running server knows it; None if it knows none.
+
+    What the mirror noted may be older than the MLflow database, which can be deleted any time.
+    """
+    query = urllib.parse.urlencode({"experiment_name": study_name})
+    address = f"{base}/api/2.0/mlflow/experiments/get-by-name?{query}"
+    try:
+        with urllib.request.urlopen(address, timeout=_START_SECONDS) as answer:  # noqa: S310 - our own server
+            return str(json.load(answer)["experiment"]["experiment_id"])
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return None
+        raise TrackingError(f"{base}: does not answer as MLflow does: {error}") from error
 
 
 def free_port(port: int) -> int:

@@ -26,10 +26,20 @@ LOCAL = ("--tracking", "none")
 
 def finished(hpsearch: Command) -> int:
     """Search trials done so far, asked of the file itself: the search must not outrun the test."""
+    return counted(hpsearch, "purpose = 'search' AND finished IS NOT NULL")
+
+
+def running(hpsearch: Command) -> int:
+    """Trials being trained, asked of the file itself."""
+    return counted(hpsearch, "state = 'running'")
+
+
+def counted(hpsearch: Command, which: str) -> int:
+    """Trials of one kind; 0 while there is no study."""
     file = hpsearch.folder / "hpsearch.db"
     if not file.exists():
         return 0
-    query = "SELECT COUNT(*) FROM hpsearch_trial WHERE purpose = 'search' AND finished IS NOT NULL"
+    query = f"SELECT COUNT(*) FROM hpsearch_trial WHERE {which}"  # noqa: S608 - constants above
     with closing(sqlite3.connect(file, timeout=60)) as connection:
         try:
             return int(connection.execute(query).fetchone()[0])
@@ -115,3 +125,15 @@ def test_a_waiting_worker_begins_when_its_study_does(hpsearch: Command, started:
         assert process.returncode == 0, out + err
     workers = {t["worker"] for t in hpsearch.json("trials", "slow") if t["purpose"] == "search"}
     assert f"-{early.pid}" in " ".join(workers)
+
+
+def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started: Starter):
+    """Four times kill -9 of everything: no trial is failed for it, and all of them complete."""
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    for _ in range(4):
+        search = started("start", file, *LOCAL)
+        until(lambda process=search: running(hpsearch) and workers_of(process), "a running trial")
+        kill_session(search)
+    assert hpsearch("start", file, *LOCAL).returncode == 0
+    states = Counter(t["state"] for t in hpsearch.json("trials", "slow"))
+    assert states == {"complete": 127}
