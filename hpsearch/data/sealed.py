@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def check_test_rows(spec: StudySpec, data_dir: Path | None) -> None:
-    """Make sure that the test rows can be had, without reading one: an opening that fails for
-    a missing file would be counted for nothing.
+    """Make sure that the test rows can be had, without reading one.
+
+    An opening that fails for a missing file would be counted for nothing.
 
     Raises:
         DataError: If they cannot, with what to do.

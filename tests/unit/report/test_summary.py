@@ -85,7 +85,7 @@ def printed(document=DOCUMENT, ledger=(NARROWED, CHOSEN)) -> str:
 
 def test_a_crowded_edge_offers_a_wider_study():
     """Whether an edge is crowded is told from the ranges, whatever the reason's words."""
-    move = "then move the high of learning_rate beyond 0.01 there"
+    move = "then move the high of learning_rate above 0.01 there"
     assert move in printed()
     assert move not in printed(ledger=[NARROWED | {"low": 1e-5, "reason": "they crowd"}, CHOSEN])
     assert move not in printed(ledger=[NARROWED | {"edge": "both"}, CHOSEN])
