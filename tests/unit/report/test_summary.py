@@ -90,7 +90,7 @@ def test_a_crowded_edge_offers_a_wider_study():
     assert move not in printed(ledger=[NARROWED | {"low": 1e-5, "reason": "they crowd"}, CHOSEN])
     assert move not in printed(ledger=[NARROWED | {"edge": "both"}, CHOSEN])
     lower = {"low": 1e-6, "high": 1e-5, "edge": "lower"}
-    assert "move the low of learning_rate beyond 1e-06" in printed(ledger=[NARROWED | lower])
+    assert "move the low of learning_rate below 1e-06" in printed(ledger=[NARROWED | lower])
 
 
 def test_an_edge_that_was_crowded_in_an_earlier_round_is_still_said():
