@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from hpsearch.data.prepared import Prepared
-from hpsearch.data.sealed import check_test_rows, open_test_rows
+from hpsearch.data.sealed import open_test_rows
+from hpsearch.data.sources import check_test_rows
 from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import wilson_interval

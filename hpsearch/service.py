@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from hpsearch.data.prepared import Prepared, prepare
-from hpsearch.data.sealed import check_test_rows
+from hpsearch.data.sources import check_test_rows
 from hpsearch.errors import HpsearchError, Interrupted, StudyChangedError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher

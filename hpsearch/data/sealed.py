@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from hpsearch.study import StudySpec
 
 
-def check_test_rows(spec: StudySpec, data_dir: Path | None) -> None:
-    """Make sure that the test rows can be had, without reading one.
-
-    An opening that fails for a missing file would be counted for nothing.
-
-    Raises:
-        DataError: If they cannot, with what to do.
-    """
-    source_of(spec).check_sealed(data_dir)
-
-
 def open_test_rows(spec: StudySpec, data_dir: Path | None, prepared: Prepared) -> Examples:
     """The study's test rows. The caller must have COMMITTED THE OPENING FIRST.
 

@@ -156,3 +156,14 @@ _SOURCES: dict[str, Source] = {"digits": Digits(), "moons": Moons(), "mnist": Mn
 def source_of(spec: StudySpec) -> Source:
     """The source a study names."""
     return _SOURCES[spec.data.source]
+
+
+def check_test_rows(spec: StudySpec, data_dir: Path | None) -> None:
+    """Make sure that the test rows can be had, without reading one.
+
+    An opening that fails for a missing file would be counted for nothing.
+
+    Raises:
+        DataError: If they cannot, with what to do.
+    """
+    source_of(spec).check_sealed(data_dir)
