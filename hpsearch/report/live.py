@@ -70,6 +70,7 @@ class _PlainLines:
         self._told = 0.0
 
     def show(self, progress: Progress) -> None:
+        """Print a line if a stage has begun or the last line is old."""
         seconds = self._estimate.seconds(progress)
         stage = (progress.phase, progress.round)
         due = time.monotonic() - self._told > _PLAIN_SECONDS
