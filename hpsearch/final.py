@@ -12,6 +12,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sealed import open_test_rows
 from hpsearch.data.sources import check_test_rows
 from hpsearch.errors import LeaseLostError, UserError
+from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import wilson_interval
 from hpsearch.store.database import Database, open_database
@@ -89,9 +90,8 @@ def _open(
     again: bool,
 ) -> None:
     settings = study.spec.settings(opening.values)
-    rows = prepared.training().joined(prepared.validation())
     (trial,) = opening.claim.trials
-    (member,) = train([Member(settings, trial.seed)], rows, None)
+    (member,) = train([Member(settings, trial.seed)], *_rows(settings, prepared))
     if not np.isfinite(member.parameters).all():
         # Without validation rows nothing looks at the network after its very last update.
         member = replace(member, diverged=True)
@@ -104,6 +104,13 @@ def _open(
         # Another process has taken the same opening up. If it was faster the figure is there.
         if again or test_figure(database, study.id) is None:
             raise
+
+
+def _rows(settings: TrialSettings, prepared: Prepared) -> tuple[Examples, Examples | None]:
+    """Rows to learn from: all but the test rows, unless some must say when to stop early."""
+    if settings.training.patience is not None:
+        return prepared.training(), prepared.validation()
+    return prepared.training().joined(prepared.validation()), None
 
 
 def _figure(

@@ -6,15 +6,19 @@ Nothing above this module may know which objective it is. The NumPy population i
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import chain
 from typing import Protocol
 
 from hpsearch.data.prepared import Prepared
-from hpsearch.nn.training import Member, TrainedMember, population_size, stacking_key, train
+from hpsearch.nn.training import Member, TrainedMember, population_size, train
 from hpsearch.space import Value
 from hpsearch.store.leases import ClaimedTrial
 from hpsearch.store.results import TrialResult
 from hpsearch.store.tables import TrialState
-from hpsearch.study import StudySpec
+from hpsearch.study import StudySpec, TrialSettings
+
+# A member with the row of its trial.
+_Named = tuple[int, Member]
 
 # What training can raise because of the values it was given, not because of a mistake here.
 TRAINING_ERRORS = (ArithmeticError, MemoryError, ValueError)
@@ -61,7 +65,9 @@ class PopulationObjective:
         self._spec = spec
         self._training = prepared.training()
         self._validation = prepared.validation()
-        self._population = population or self._best_population()
+        self._wanted = population
+        middle = spec.space.at([0.5] * len(spec.space.dimensions))
+        self._population = population or self._best_population(spec.settings(middle))
 
     @property
     def population(self) -> int:
@@ -74,18 +80,23 @@ class PopulationObjective:
         values: Mapping[int, Mapping[str, Value]],
         should_stop: Callable[[], bool],
     ) -> dict[int, TrialResult]:
-        """Train trials to the end, group by group; see `Objective.run`."""
-        groups: dict[Hashable, list[tuple[int, Member]]] = {}
+        """Train trials to the end, population by population; see `Objective.run`."""
+        groups: dict[Hashable, list[_Named]] = {}
         for trial in trials:
             member = Member(self._spec.settings(dict(values[trial.id])), trial.seed)
-            groups.setdefault(stacking_key(member.settings), []).append((trial.id, member))
+            groups.setdefault(member.settings.shape, []).append((trial.id, member))
         results: dict[int, TrialResult] = {}
-        for group in groups.values():
-            results |= self._run_group(group, should_stop)
+        for population in chain.from_iterable(map(self._populations, groups.values())):
+            results |= self._run_together(population, should_stop)
         return results
 
-    def _run_group(
-        self, group: list[tuple[int, Member]], should_stop: Callable[[], bool]
+    def _populations(self, group: Sequence[_Named]) -> list[Sequence[_Named]]:
+        """A group of one shape in parts that are worth training side by side."""
+        size = self._wanted or self._best_population(group[0][1].settings)
+        return [group[start : start + size] for start in range(0, len(group), size)]
+
+    def _run_together(
+        self, group: Sequence[_Named], should_stop: Callable[[], bool]
     ) -> dict[int, TrialResult]:
         ids = [trial_id for trial_id, _ in group]
         try:
@@ -97,24 +108,22 @@ class PopulationObjective:
                 # Whose fault it is shows alone; the others must not fail for their neighbour.
                 return self._run_alone(group, should_stop)
             message = f"{type(error).__name__}: {error}"
-            return {i: TrialResult(TrialState.FAILED, (), message) for i in ids}
+            return {i: TrialResult(TrialState.FAILED, {}, message) for i in ids}
         return {i: result_of(member) for i, member in zip(ids, trained, strict=True)}
 
     def _run_alone(
-        self, group: list[tuple[int, Member]], should_stop: Callable[[], bool]
+        self, group: Sequence[_Named], should_stop: Callable[[], bool]
     ) -> dict[int, TrialResult]:
         results: dict[int, TrialResult] = {}
         for member in group:
-            results |= self._run_group([member], should_stop)
+            results |= self._run_together([member], should_stop)
         return results
 
-    def _best_population(self) -> int:
-        middle = self._spec.space.at([0.5] * len(self._spec.space.dimensions))
-        settings = self._spec.settings(middle)
+    def _best_population(self, settings: TrialSettings) -> int:
         return population_size(settings, self._training.features, self._training.classes)
 
 
 def result_of(member: TrainedMember) -> TrialResult:
     """The trial's end that a trained member stands for."""
     state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
-    return TrialResult(state, member.curve)
+    return TrialResult(state, member.curve, scored_at=member.scored_at)

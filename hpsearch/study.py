@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,6 +22,8 @@ from pydantic import (
 from hpsearch.space import Box, Choices, Dimension, Interval, Range, Value, frozen, plain
 from hpsearch.wording import key_text, nearest, place, sentence, shown
 
+# How often a training given in iterations is measured where the file does not say.
+_MEASUREMENTS = 50
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 # Sources that come with their own test rows: the split must not name a test share for them.
 SOURCES_WITH_TEST_ROWS = frozenset({"mnist"})
@@ -35,6 +39,17 @@ def _a_number(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
 # The largest is that of an SQL INTEGER.
 Count = Annotated[int, BeforeValidator(_a_number), Field(ge=1, le=2**31 - 1)]
+CountFromZero = Annotated[int, BeforeValidator(_a_number), Field(ge=0, le=2**31 - 1)]
+
+
+def _a_number_or_full(value: Any) -> Any:
+    """Refuse other words than "full" in one sentence instead of two."""
+    if isinstance(value, str) and value != "full":
+        raise ValueError('expected a whole number or "full"')
+    return value
+
+
+BatchSize = Annotated[Count | Literal["full"], BeforeValidator(_a_number_or_full)]
 
 
 class _Table(BaseModel):
@@ -109,27 +124,116 @@ class Normal(_Table):
     normal: Annotated[Number, Field(gt=0)]
 
 
+class Constant(_Table):
+    """`initializer = { constant = VALUE }`: every weight the same, to show why that fails."""
+
+    constant: Number
+
+
+Initializer = Literal["he", "xavier", "glorot"] | Normal | Constant
+
+
 class ModelSpec(_Table):
     """[model]: the network between the inputs and the classes."""
 
     hidden: tuple[Count, ...] = (50,)
-    activation: Literal["relu", "sigmoid", "tanh"] = "relu"
-    initializer: Literal["he", "xavier"] | Normal = "he"
+    activation: Literal["relu", "leaky_relu", "sigmoid", "tanh"] = "relu"
+    initializer: Initializer = "he"
+    batch_norm: bool = False
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    output: Literal["softmax", "sigmoid"] = "softmax"
+
+
+class Draws(_Table):
+    """`draws = { weights = S, batches = S }`: as published code draws with NumPy's RandomState.
+
+    Initial weights come from RandomState(weights), the order of epoch e = 0, 1, ... from
+    RandomState(batches + e); the trial's own seed is then of no consequence.
+    """
+
+    weights: Annotated[int, BeforeValidator(_a_number), Field(ge=0, lt=2**31)]
+    batches: Annotated[int, BeforeValidator(_a_number), Field(ge=0, lt=2**31)]
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a network trains, and how often it is measured.
+
+    Attributes:
+        count: Epochs or iterations; 0 measures the untrained network.
+        unit: What is counted; curves are numbered in it, from 1 (0 for the untrained network).
+        every: Units between two measurements; the last unit is always measured.
+    """
+
+    count: int
+    unit: Literal["epoch", "iteration"]
+    every: int = 1
+
+    @property
+    def steps(self) -> list[int]:
+        """Numbers of the measurements: every, 2 every, ..., count; [0] when nothing is trained."""
+        return sorted({*range(self.every, self.count + 1, self.every), self.count})
+
+    def __str__(self) -> str:
+        often = f", measured every {self.every}" if self.every > 1 else ""
+        return f"{self.count} {self.unit}{'' if self.count == 1 else 's'}{often}"
 
 
 class TrainingSpec(_Table):
-    """[training]: how a network is trained. Rates are per update, decay is decoupled."""
+    """[training]: how a network is trained. Rates are per update, decay is decoupled.
 
-    optimizer: Literal["sgd", "momentum", "adam"] = "adam"
-    learning_rate: Annotated[Number, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
+    What is None stands for what the optimizer's paper or its common use says.
+    """
+
+    optimizer: Literal[
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw"
+    ] = "adam"
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    weight_decay: Annotated[Number, Field(ge=0)] | None = None
     l2: Annotated[Number, Field(ge=0)] = 0.0
+    l1: Annotated[Number, Field(ge=0)] = 0.0
+    linf: Annotated[Number, Field(ge=0)] = 0.0
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    dampening: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     beta1: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[Number, Field(ge=0, lt=1)] = 0.999
-    epsilon: Annotated[Number, Field(gt=0)] = 1e-8
-    epochs: Count = 10
-    batch_size: Count = 32
+    rho: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    epsilon: Annotated[Number, Field(gt=0)] | None = None
+    schedule: Literal["constant", "linear", "step", "cosine"] = "constant"
+    schedule_end: Annotated[Number, Field(ge=0, le=1)] = 0.01
+    step_every: Annotated[Number, Field(gt=0, lt=1)] = 0.3
+    step_factor: Annotated[Number, Field(gt=0, lt=1)] = 0.1
+    warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    epochs: CountFromZero | None = None
+    iterations: CountFromZero | None = None
+    measure_every: Count | None = None
+    batch_size: BatchSize = 32
+    patience: Count | None = None
+    precision: Literal["float32", "float64"] = "float32"
+    draws: Draws | None = None
+    diagnose: tuple[CountFromZero, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.iterations is not None:
+            raise ValueError("write epochs or iterations, not both")
+        if self.measure_every is not None and self.iterations is None:
+            raise ValueError("measure_every counts iterations: write iterations instead of epochs")
+        unmeasured = set(self.diagnose) - {0, *self.length.steps}
+        if unmeasured:
+            raise ValueError(
+                f"diagnose = {list(self.diagnose)}: nothing is measured after {self.length.unit} "
+                f"{min(unmeasured)}; training has {self.length}"
+            )
+        return self
+
+    @property
+    def length(self) -> Length:
+        """How long to train: what the file says, or 10 epochs."""
+        if self.iterations is not None:
+            every = self.measure_every or max(1, self.iterations // _MEASUREMENTS)
+            return Length(self.iterations, "iteration", every)
+        return Length(10 if self.epochs is None else self.epochs, "epoch")
 
 
 class SearchSpec(_Table):
@@ -153,6 +257,31 @@ class TrialSettings(_Table):
 
     model: ModelSpec
     training: TrainingSpec
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> Self:
+        if self.model.batch_norm and self.training.batch_size == 1:
+            raise ValueError("batch_norm needs batches of 2 rows or more, got batch_size = 1")
+        return self
+
+    @property
+    def shape(self) -> tuple[Hashable, ...]:
+        """Trials of equal shapes can be stacked: their arrays are as large and as many.
+
+        Optimizers, rates, decays, scales and patience may differ.
+        """
+        model, training = self.model, self.training
+        return (
+            model.hidden,
+            model.activation,
+            model.batch_norm,
+            model.dropout > 0,
+            model.output,
+            training.length,
+            training.batch_size,
+            training.precision,
+            training.diagnose,
+        )
 
 
 def _read_space(value: Any) -> Box:
@@ -273,10 +402,17 @@ def _range(name: str, table: _IntervalTable | _ChoicesTable) -> Range:
 
 def _interval(name: str, table: _IntervalTable) -> Interval:
     owner = _owner(name)
-    integer = owner is not None and owner.model_fields[name].annotation is int
+    integer = owner is not None and _counts(owner.model_fields[name].annotation)
     if integer and table.low == int(table.low) and table.high == int(table.high):
         return Interval(int(table.low), int(table.high), table.scale, integer=True)
     return Interval(table.low, table.high, table.scale, integer)
+
+
+def _counts(annotation: Any) -> bool:
+    """Whether a key takes whole numbers, perhaps among other things."""
+    forms = [annotation, *get_args(annotation)]
+    forms += [form for part in forms for form in get_args(part)]
+    return int in forms and float not in forms
 
 
 def _choice(option: Any) -> Value:

@@ -30,7 +30,7 @@ _INTEGER_BITS = 63
 # [model] initializer.normal is three deep; a list of lists in [space] is five.
 _DEEPEST = 8
 # Keys whose value has one of several forms; pydantic puts the form behind them in its path.
-_UNIONS = frozenset({("data", "limit"), ("model", "initializer")})
+_UNIONS = frozenset({("data", "limit"), ("model", "initializer"), ("training", "batch_size")})
 
 
 def load_study(path: Path) -> StudySpec:
@@ -116,10 +116,15 @@ def _problems(error: ValidationError, source: str) -> list[str]:
     """One line per key: of a union's branches, the one that got furthest speaks for it."""
     details = error.errors()
     furthest: dict[tuple[int | str, ...], ErrorDetails] = {}
-    for detail in sorted(details, key=lambda d: len(d["loc"]), reverse=True):
+    for detail in sorted(details, key=_reach, reverse=True):
         furthest.setdefault(_key(detail), detail)
     order = dict.fromkeys(_key(detail) for detail in details)
     return [f"{source}: {line}" for key in order for line in _about(furthest[key])]
+
+
+def _reach(detail: ErrorDetails) -> tuple[int, bool]:
+    """How near a union's branch is to what was written: a bad value is nearer than a wrong key."""
+    return len(detail["loc"]), detail["type"] not in {"missing", "extra_forbidden"}
 
 
 def _key(detail: ErrorDetails) -> tuple[int | str, ...]:

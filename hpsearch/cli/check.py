@@ -22,5 +22,5 @@ def check(
     rounds = f"{spec.search.rounds} round" + ("s" if spec.search.rounds > 1 else "")
     typer.echo(
         f"{path}: fine. {spec.name}: {rounds} of {spec.search.trials} trials over {names}, "
-        f"{spec.training.epochs} epochs each, on {spec.data.source}."
+        f"{spec.training.length.count} {spec.training.length.unit}s each, on {spec.data.source}."
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpsearch.nn.layers import Layout
 from hpsearch.nn.losses import mean_losses
-from hpsearch.nn.population import Population, Workspace
+from hpsearch.nn.population import Architecture, Population, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +27,7 @@ class Tally:
 
     Args:
         members: Members K of the population.
-        rows: Rows that will be noted.
+        rows: Most rows that will be noted before the tally is cleared.
         dtype: Of the logits.
     """
 
@@ -36,27 +35,32 @@ class Tally:
         self._shifted = np.empty((members, rows), dtype)
         self._sums = np.empty((members, rows), dtype)
         self._correct = np.empty((members, rows), np.bool_)
+        self._noted = 0
 
-    def note(self, start: int, work: Workspace, targets: NDArray[np.int64]) -> None:
-        """Turn logits into exponentials and note their rows, from row `start` on.
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._noted = 0
+
+    def note(self, work: Workspace, targets: NDArray[np.int64]) -> None:
+        """Note the rows whose logits stand in `work`, and leave there what `backward` needs.
 
         Args:
-            start: Where the first row of the batch stands among all rows.
             work: Holds the logits of the batch.
             targets: (members, batch) or (1, batch).
         """
-        part = slice(start, start + targets.shape[1])
+        part = slice(self._noted, self._noted + targets.shape[1])
         work.loss.forward(work.logits, targets, self._shifted[:, part], self._sums[:, part])
         np.equal(work.loss.predictions, targets, out=self._correct[:, part])
+        self._noted = part.stop
 
     def losses(self) -> list[float]:
         """Mean cross-entropy of every member over the noted rows."""
-        return mean_losses(self._shifted, self._sums)
+        return mean_losses(self._shifted[:, : self._noted], self._sums[:, : self._noted])
 
     def accuracies(self) -> list[float]:
         """Share of the noted rows every member got right."""
-        rows = self._correct.shape[1]
-        return [int(np.count_nonzero(row)) / rows for row in self._correct]
+        correct = self._correct[:, : self._noted]
+        return [int(np.count_nonzero(row)) / self._noted for row in correct]
 
 
 class Measurement:
@@ -68,34 +72,33 @@ class Measurement:
     """
 
     def __init__(self, population: Population, examples: Examples) -> None:
-        self._population = population
-        self._x = np.asarray(examples.x)
-        self._y = np.asarray(examples.y)
         dtype = population.parameters.dtype
+        self._population = population
+        self._x = np.asarray(examples.x, dtype)
+        self._y = np.asarray(examples.y)
         self._tally = Tally(len(population), len(examples), dtype)
-        self._work = {
-            rows: Workspace(len(population), rows, population.layout, dtype, backward=False)
-            for rows in {stop - start for start, stop in _chunks(len(examples))}
-        }
+        sizes = {stop - start for start, stop in _chunks(len(examples))}
+        self._work = {rows: _workspace(population, rows) for rows in sizes}
 
     def run(self, between: Callable[[], None] = lambda: None) -> Tally:
         """Loss and accuracy over all rows; `between` is called before every chunk."""
+        self._tally.clear()
         for start, stop in _chunks(len(self._x)):
             between()
             work = self._work[stop - start]
             self._population.forward(self._x[None, start:stop], work)
-            self._tally.note(start, work, self._y[None, start:stop])
+            self._tally.note(work, self._y[None, start:stop])
         return self._tally
 
 
 def evaluate(
-    settings: TrialSettings, parameters: NDArray[np.float32], examples: Examples
+    settings: TrialSettings, parameters: NDArray[Any], examples: Examples
 ) -> dict[str, float]:
     """Loss and accuracy of one trained member, the same bits as training measured for it.
 
     Args:
         settings: What the member was trained with.
-        parameters: (P,) float32, as in `TrainedMember.parameters`.
+        parameters: (P + R,) as in `TrainedMember.parameters`.
         examples: At least one row; features and classes as in training.
 
     Returns:
@@ -106,26 +109,24 @@ def evaluate(
     """
     if not len(examples):
         raise ValueError("examples: there are no rows to evaluate")
-    population = _population_of_one(settings, parameters, examples.features)
-    if population.layout.widths[-1] != examples.classes:
+    classes = _classes(settings, parameters, examples.features)
+    if classes != examples.classes:
         raise ValueError(
-            f"examples have {examples.classes} classes, the parameters "
-            f"belong to {population.layout.widths[-1]}"
+            f"examples have {examples.classes} classes, the parameters belong to {classes}"
         )
+    population = _population_of_one(settings, parameters, examples.features, classes)
     with np.errstate(all="ignore"):
         tally = Measurement(population, examples).run()
         return {"loss": tally.losses()[0], "accuracy": tally.accuracies()[0]}
 
 
-def predict(
-    settings: TrialSettings, parameters: NDArray[np.float32], x: NDArray[np.float32]
-) -> NDArray[np.intp]:
+def predict(settings: TrialSettings, parameters: NDArray[Any], x: NDArray[Any]) -> NDArray[np.intp]:
     """Class of every row according to one trained member.
 
     Args:
         settings: What the member was trained with.
-        parameters: (P,) float32.
-        x: (rows, features) float32.
+        parameters: (P + R,) as in `TrainedMember.parameters`.
+        x: (rows, features) float32 or float64.
 
     Returns:
         (rows,) intp, classes from 0.
@@ -133,30 +134,60 @@ def predict(
     Raises:
         ValueError: If the parameters do not fit the settings and the features.
     """
-    population = _population_of_one(settings, parameters, x.shape[1])
-    classes = np.empty(len(x), np.intp)
+    features = x.shape[1]
+    classes = _classes(settings, parameters, features)
+    population = _population_of_one(settings, parameters, features, classes)
+    inputs = np.asarray(x, parameters.dtype)
+    predictions = np.empty(len(x), np.intp)
     with np.errstate(all="ignore"):
         for start, stop in _chunks(len(x)):
-            work = Workspace(1, stop - start, population.layout, parameters.dtype, backward=False)
-            population.forward(np.asarray(x)[None, start:stop], work)
-            work.logits[0].argmax(axis=-1, out=classes[start:stop])
+            logits = population.forward(
+                inputs[None, start:stop], _workspace(population, stop - start)
+            )
+            predictions[start:stop] = _most_likely(logits[0])
+    return predictions
+
+
+def _most_likely(logits: NDArray[Any]) -> NDArray[np.intp]:
+    """Class of every row, from logits (rows, outputs)."""
+    if logits.shape[1] == 1:
+        return (logits[:, 0] > 0).astype(np.intp)
+    classes: NDArray[np.intp] = logits.argmax(axis=-1)
     return classes
 
 
-def _population_of_one(
-    settings: TrialSettings, parameters: NDArray[np.float32], features: int
-) -> Population:
-    """The member as a population; the number of classes follows from the parameters."""
-    widths = (features, *settings.model.hidden)
-    below = Layout(widths).parameter_count if settings.model.hidden else 0
-    classes, rest = divmod(parameters.size - below, widths[-1] + 1)
-    if parameters.ndim != 1 or rest or classes < 1:
+def _workspace(population: Population, rows: int) -> Workspace:
+    dtype = population.parameters.dtype
+    return Workspace(len(population), rows, population.architecture, dtype, backward=False)
+
+
+def _classes(settings: TrialSettings, parameters: NDArray[Any], features: int) -> int:
+    """How many classes the parameters tell apart: their number grows by equal steps with it."""
+    if settings.model.output == "sigmoid":
+        return 2
+    one, two = (_numbers(settings, features, classes) for classes in (1, 2))
+    classes, rest = divmod(parameters.size - one, two - one)
+    if parameters.ndim != 1 or rest or classes < 0:
         raise ValueError(
             f"parameters {parameters.shape} do not fit {features} features and "
             f"hidden = {list(settings.model.hidden)}"
         )
-    layout = Layout((*widths, classes))
-    return Population(layout, settings.model.activation, parameters[None])
+    return classes + 1
+
+
+def _numbers(settings: TrialSettings, features: int, classes: int) -> int:
+    layout = Architecture.of(settings.model, features, classes).layout
+    return layout.parameter_count + layout.running_count
+
+
+def _population_of_one(
+    settings: TrialSettings, parameters: NDArray[Any], features: int, classes: int
+) -> Population:
+    architecture = Architecture.of(settings.model, features, classes)
+    count = architecture.layout.parameter_count
+    if parameters.size != count + architecture.layout.running_count:
+        raise ValueError(f"parameters {parameters.shape} do not fit {architecture.layout}")
+    return Population(architecture, parameters[None, :count], parameters[None, count:])
 
 
 def _chunks(rows: int) -> list[tuple[int, int]]:

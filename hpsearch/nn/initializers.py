@@ -3,54 +3,89 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpsearch.study import ModelSpec, Normal
+from hpsearch.study import Constant, Initializer, Normal
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from hpsearch.nn.layers import Layout
+    from hpsearch.nn.minibatches import Seed
 
 
-def standard_deviation(initializer: str | Normal, fan_in: int) -> float:
-    """Standard deviation of the weights of a layer with `fan_in` inputs.
+def standard_deviation(initializer: Initializer, fan_in: int, fan_out: int) -> float:
+    """Standard deviation of the weights of a layer.
 
-    "he" is sqrt(2 / n) (He et al. 2015, eq. 10); "xavier" is 1 / sqrt(n), the form Glorot & Bengio
-    2010 (eq. 1) start from and textbooks use; `Normal` is its own number.
+    "he" is sqrt(2 / in) (He et al. 2015, eq. 10). "glorot" is sqrt(2 / (in + out)) (Glorot &
+    Bengio 2010, eq. 12), "xavier" is 1 / sqrt(in), their eq. 1 and what textbooks give that name.
+    `Normal` is its own number, and a constant has no deviation.
+
+    Args:
+        initializer: As in the study file.
+        fan_in: Numbers going into the layer.
+        fan_out: Numbers coming out of it.
 
     Raises:
         ValueError: If the name is not one of these.
     """
     if isinstance(initializer, Normal):
         return initializer.normal
-    if initializer == "he":
-        return math.sqrt(2 / fan_in)
-    if initializer == "xavier":
-        return math.sqrt(1 / fan_in)
-    raise ValueError(f'initializer: write "he", "xavier" or a Normal, got {initializer!r}')
+    if isinstance(initializer, Constant):
+        return 0.0
+    variances = {"he": 2 / fan_in, "xavier": 1 / fan_in, "glorot": 2 / (fan_in + fan_out)}
+    if initializer not in variances:
+        raise ValueError(f"initializer: write one of {', '.join(variances)}, got {initializer!r}")
+    return math.sqrt(variances[initializer])
 
 
 def initial_parameters(
-    model: ModelSpec, layout: Layout, generator: np.random.Generator
-) -> NDArray[np.float32]:
-    """Parameters of one member before its first step: scaled normal weights, biases zero.
+    initializer: Initializer, layout: Layout, seed: Seed, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """Parameters of one member before its first step: weights drawn, biases 0, gammas 1.
+
+    Standard normals are drawn first and scaled after, so that one seed gives one pattern at every
+    scale; they are drawn in float32 for every precision, so that one start serves both.
 
     Args:
-        model: Says how the weights are scaled.
+        initializer: Says how the weights are scaled.
         layout: Shapes of the layers.
-        generator: Source of the weights; standard normals are drawn first and scaled after, so
-            the same generator gives the same pattern at every scale.
+        seed: Source of the weights.
+        dtype: Of the result.
 
     Returns:
-        (P,) float32.
+        (P,) dtype.
     """
-    parameters: NDArray[np.float32] = np.zeros((1, layout.parameter_count), dtype=np.float32)
-    drawn = parameters[:, : layout.weight_count]
-    drawn[0] = generator.standard_normal(layout.weight_count, dtype=np.float32)
+    parameters: NDArray[Any] = np.zeros((1, layout.parameter_count), dtype)
+    _draw(parameters, layout, seed)
     for weights in layout.weights(parameters):
-        deviation = standard_deviation(model.initializer, weights.shape[1])
-        np.multiply(weights, np.float32(deviation), out=weights)
+        if isinstance(initializer, Constant):
+            weights[...] = initializer.constant
+            continue
+        deviation = standard_deviation(initializer, *weights.shape[1:])
+        np.multiply(weights, weights.dtype.type(deviation), out=weights)
+    for gammas in layout.gammas(parameters):
+        gammas[...] = 1
     return parameters.reshape(-1)
+
+
+def initial_running(layout: Layout, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Running statistics of one member before its first step: means 0, variances 1; (R,) dtype."""
+    running: NDArray[Any] = np.zeros((1, layout.running_count), dtype)
+    for variances in layout.running_variances(running):
+        variances[...] = 1
+    return running.reshape(-1)
+
+
+def _draw(parameters: NDArray[Any], layout: Layout, seed: Seed) -> None:
+    """Fill the weights with standard normals."""
+    if seed.published is None:
+        drawn = seed.weights().standard_normal(layout.weight_count, dtype=np.float32)
+        parameters[0, : layout.weight_count] = drawn
+        return
+    # Published code keeps a layer's weights as (out, in), and draws them layer by layer.
+    state = np.random.RandomState(seed.published.weights)
+    for weights in layout.weights(parameters):
+        weights[0] = state.standard_normal(weights.shape[:0:-1]).T

@@ -1,13 +1,37 @@
-"""Softmax with cross-entropy, the loss of every classifier here."""
+"""Cross-entropy of classifiers: with a softmax over the classes, or one sigmoid for two classes.
+
+Both note for every row the two numbers its loss is made of, and leave logarithms and means to
+`mean_losses`: that spares every step two reductions.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike, NDArray
+
+
+class Loss(Protocol):
+    """What a step needs of a loss, for one population and one number of rows."""
+
+    predictions: NDArray[np.intp]
+
+    def forward(
+        self,
+        logits: NDArray[Any],
+        targets: NDArray[np.int64],
+        shifted_out: NDArray[Any],
+        sums_out: NDArray[Any],
+    ) -> None:
+        """Note what the rows' losses log(sum) - shifted are made of, and their predictions."""
+
+    def backward(self, logits: NDArray[Any]) -> None:
+        """Turn what `forward` left in the logits into dL/dlogits, in place."""
 
 
 class SoftmaxCrossEntropy:
@@ -15,9 +39,6 @@ class SoftmaxCrossEntropy:
 
     z is shifted by its largest value first, so that no exponential overflows; the logarithm is
     taken of the sum, never of a probability, so that a confident mistake has a large finite loss.
-
-    Logarithms and means wait until `mean_losses`: during an epoch only the shifted z_t and the
-    sums are kept, which spares every step two reductions.
 
     Args:
         members: Members K of the population.
@@ -78,12 +99,86 @@ class SoftmaxCrossEntropy:
         exponentials.reshape(-1)[self._cells] -= 1 / rows
 
 
-def mean_losses(shifted: NDArray[Any], sums: NDArray[Any]) -> list[float]:
-    """Mean cross-entropy per member, over rows `SoftmaxCrossEntropy.forward` has noted.
+class SigmoidCrossEntropy:
+    """L = mean over the batch of log(1 + exp(z)) - t z, one logit z per row and t 0 or 1.
+
+    log(1 + exp(z)) is taken as max(z, 0) + log(1 + exp(-|z|)), which never overflows.
 
     Args:
-        shifted: (members, rows), z_t - max z.
-        sums: (members, rows), sum_j exp(z_j - max z).
+        members: Members K of the population.
+        rows: Rows of a batch.
+        outputs: 1, the numbers in a row of logits.
+        dtype: Of the logits.
+    """
+
+    def __init__(
+        self, members: int, rows: int, outputs: int = 1, dtype: DTypeLike = np.float32
+    ) -> None:
+        if outputs != 1:
+            raise ValueError(f"a sigmoid output is one number a row, got {outputs}")
+        shape = (members, rows)
+        self._positive = np.empty(shape, np.bool_)
+        self._scratch = np.empty(shape, dtype)
+        self._targets = np.empty(shape, dtype)
+        self._sums = np.empty(shape, dtype)
+        self.predictions = np.empty(shape, np.intp)
+
+    def forward(
+        self,
+        logits: NDArray[Any],
+        targets: NDArray[np.int64],
+        shifted_out: NDArray[Any],
+        sums_out: NDArray[Any],
+    ) -> None:
+        """Turn logits into exp(-|z|), in place, and note what the loss is made of.
+
+        `predictions` (members, rows) holds 1 where z > 0 afterwards.
+
+        Args:
+            logits: z, (members, rows, 1); overwritten.
+            targets: t, (members, rows) or (1, rows).
+            shifted_out: (members, rows), receives t z - max(z, 0).
+            sums_out: (members, rows), receives 1 + exp(-|z|).
+        """
+        z = logits[:, :, 0]
+        np.greater(z, 0, out=self._positive)
+        self.predictions[...] = self._positive
+        self._targets[...] = targets
+        np.multiply(self._targets, z, out=shifted_out)
+        np.maximum(z, 0, out=self._scratch)
+        np.subtract(shifted_out, self._scratch, out=shifted_out)
+        np.absolute(z, out=z)
+        np.negative(z, out=z)
+        np.exp(z, out=z)
+        np.add(z, 1, out=self._sums)
+        sums_out[...] = self._sums
+
+    def backward(self, logits: NDArray[Any]) -> None:
+        """Turn what `forward` left into dL/dz = (sigmoid(z) - t) / rows, in place.
+
+        Args:
+            logits: (members, rows, 1), the array `forward` was given.
+        """
+        z = logits[:, :, 0]
+        # sigmoid(z) is 1 / (1 + exp(-|z|)) above 0, and exp(-|z|) times that below.
+        np.copyto(z, 1, where=self._positive)
+        np.divide(z, self._sums, out=z)
+        np.subtract(z, self._targets, out=z)
+        np.divide(z, z.shape[1], out=z)
+
+
+LOSSES: dict[str, Callable[[int, int, int, DTypeLike], Loss]] = {
+    "softmax": SoftmaxCrossEntropy,
+    "sigmoid": SigmoidCrossEntropy,
+}
+
+
+def mean_losses(shifted: NDArray[Any], sums: NDArray[Any]) -> list[float]:
+    """Mean cross-entropy per member over noted rows: the mean of log(sums) - shifted.
+
+    Args:
+        shifted: (members, rows), as a loss's `forward` left them.
+        sums: (members, rows), likewise.
     """
     losses = np.log(sums.astype(np.float64))
     np.subtract(losses, shifted, out=losses)

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from hpsearch.nn.activations import ACTIVATIONS
-from hpsearch.nn.layers import Layout, Linear
-from hpsearch.nn.losses import SoftmaxCrossEntropy
+from hpsearch.nn.layers import BatchNorm, Dropout, Layout, Linear
+from hpsearch.nn.losses import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
+
+    from hpsearch.nn.minibatches import Noise
+    from hpsearch.study import ModelSpec
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What all members of a population have in common.
+
+    Attributes:
+        layout: Shapes of the layers.
+        activation: A name in `ACTIVATIONS`, between the layers.
+        output: A name in `LOSSES`.
+    """
+
+    layout: Layout
+    activation: str = "relu"
+    output: str = "softmax"
+
+    @classmethod
+    def of(cls, model: ModelSpec, features: int, classes: int) -> Self:
+        """The network of a study for rows of `features` numbers and that many classes.
+
+        Raises:
+            ValueError: If a sigmoid output is asked for with other than two classes.
+        """
+        if model.output == "sigmoid" and classes != 2:  # noqa: PLR2004 - yes or no
+            raise ValueError(
+                f'output = "sigmoid" tells two classes apart, the data have {classes}; '
+                'write output = "softmax"'
+            )
+        outputs = 1 if model.output == "sigmoid" else classes
+        layout = Layout((features, *model.hidden, outputs), model.batch_norm)
+        return cls(layout, model.activation, model.output)
 
 
 class Workspace:
@@ -22,87 +57,180 @@ class Workspace:
     Args:
         members: Members K of the population.
         rows: Rows of a batch; the last partial batch of an epoch has a workspace of its own.
-        layout: Shapes of the layers.
+        architecture: The network.
         dtype: Of parameters and activations.
         backward: Whether gradients are wanted; measuring needs half the memory.
+        streams: Independent streams of dropout draws: 0 without dropout, 1 when all members share
+            theirs, else K.
     """
 
     def __init__(
         self,
         members: int,
         rows: int,
-        layout: Layout,
-        dtype: DTypeLike = np.float32,
+        architecture: Architecture,
+        dtype: np.dtype[Any],
         *,
         backward: bool = True,
+        streams: int = 0,
     ) -> None:
-        *hidden, classes = layout.widths[1:]
-        shapes = [(members, rows, width) for width in hidden]
+        layout = architecture.layout
+        shapes = [(members, rows, width) for width in layout.hidden]
+        largest = max((rows * members * width for width in layout.hidden), default=0)
+        mask = np.empty(largest, np.bool_)
+        self.masks = [mask[: np.prod(shape)].reshape(shape) for shape in shapes]
         self.hidden = [np.empty(shape, dtype) for shape in shapes]
         self.hidden_gradients = [np.empty(shape, dtype) for shape in shapes] if backward else []
-        self.logits = np.empty((members, rows, classes), dtype)
+        normalizing = layout.batch_norm and backward
+        self.normalized = [np.empty(shape, dtype) for shape in shapes] if normalizing else []
+        dropping = shapes if streams else []
+        self.draws = [np.empty((streams, *shape[1:]), np.float32) for shape in dropping]
+        self.kept = [np.empty(shape, dtype) for shape in dropping]
+        self.dropped = [np.empty(shape, dtype) for shape in dropping]
+        self.logits = np.empty((members, rows, layout.widths[-1]), dtype)
         self.ones = np.ones((1, 1, rows), dtype)
-        self.loss = SoftmaxCrossEntropy(members, rows, classes, dtype)
+        self.loss = LOSSES[architecture.output](members, rows, layout.widths[-1], dtype)
+
+    @property
+    def fed(self) -> list[NDArray[Any]]:
+        """What each layer but the first was given in training."""
+        return self.dropped or self.hidden
 
 
 class Population:
-    """K networks of one shape: linear layers with an activation between them.
+    """K networks of one architecture.
 
     Args:
-        layout: Shapes of the layers.
-        activation: A name in `ACTIVATIONS`.
+        architecture: The network.
         parameters: (members, P), updated in place by an optimizer.
+        running: (members, R), updated in place by training; R is 0 without batch normalisation.
+        dropout: One rate per member; None where nobody drops anything.
     """
 
-    def __init__(self, layout: Layout, activation: str, parameters: NDArray[Any]) -> None:
-        self.layout = layout
-        self._activation = ACTIVATIONS[activation]
-        self._adopt(parameters)
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: NDArray[Any],
+        running: NDArray[Any],
+        dropout: Sequence[float] | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self._activation = ACTIVATIONS[architecture.activation]
+        self._rates = None if dropout is None else tuple(dropout)
+        self._adopt(parameters, running)
 
     def __len__(self) -> int:
         return int(self.parameters.shape[0])
 
     def select(self, members: Sequence[int]) -> None:
         """Keep these members, in this order, bit for bit as they are."""
-        self._adopt(self.parameters[list(members)])
+        chosen = list(members)
+        if self._rates is not None:
+            self._rates = tuple(self._rates[index] for index in chosen)
+        self._adopt(self.parameters[chosen], self.running[chosen])
+
+    def member(self, index: int) -> NDArray[Any]:
+        """Parameters and running statistics of a member, (P + R,); a copy."""
+        return np.concatenate([self.parameters[index], self.running[index]])
+
+    def restore(self, index: int, numbers: NDArray[Any]) -> None:
+        """Put back what `member` gave."""
+        count = self.parameters.shape[1]
+        self.parameters[index], self.running[index] = numbers[:count], numbers[count:]
 
     def forward(self, inputs: NDArray[Any], work: Workspace) -> NDArray[Any]:
-        """Logits (members, rows, classes) of a batch, in `work.logits`.
+        """Logits (members, rows, outputs) of some rows, in `work.logits`, as in evaluation.
 
         Args:
             inputs: (members, rows, features), or (1, rows, features) when all see the same rows.
             work: Buffers for this many members and rows.
         """
-        for layer, hidden in zip(self._layers, work.hidden, strict=False):
-            layer.forward(inputs, hidden)
-            self._activation.forward(hidden)
+        for index, hidden in enumerate(work.hidden):
+            self._linear[index].forward(inputs, hidden)
+            if self._norms:
+                self._norms[index].forward(hidden)
+            self._activation.forward(hidden, work.masks[index])
             inputs = hidden
-        self._layers[-1].forward(inputs, work.logits)
+        self._linear[-1].forward(inputs, work.logits)
+        return work.logits
+
+    def forward_training(
+        self, inputs: NDArray[Any], work: Workspace, noise: Noise | None = None
+    ) -> NDArray[Any]:
+        """As `forward`, with the batch's own statistics and with dropout.
+
+        Args:
+            inputs: As in `forward`.
+            work: As in `forward`.
+            noise: Where dropout draws from, with a workspace made for it; None drops nothing.
+        """
+        for index, hidden in enumerate(work.hidden):
+            if self._norms:
+                normalized = work.normalized[index]
+                self._linear[index].forward(inputs, normalized)
+                self._norms[index].forward_training(normalized, work.ones, hidden)
+            else:
+                self._linear[index].forward(inputs, hidden)
+            self._activation.forward(hidden, work.masks[index])
+            if noise is not None:
+                noise.draw(work.draws[index])
+                kept, dropped = work.kept[index], work.dropped[index]
+                self._dropout.forward(hidden, work.draws[index], kept, dropped)
+            inputs = work.fed[index]
+        self._linear[-1].forward(inputs, work.logits)
         return work.logits
 
     def backward(self, inputs: NDArray[Any], work: Workspace) -> None:
         """Write dL/dparameters into `gradients`.
 
         Args:
-            inputs: As given to `forward`.
-            work: As given to `forward`, with dL/dlogits standing in `work.logits` by now;
+            inputs: As given to `forward_training`.
+            work: As given to `forward_training`, with dL/dlogits standing in `work.logits` by now;
                 its hidden outputs are used up.
         """
         gradients = work.logits
-        for index in range(len(self._layers) - 1, 0, -1):
-            hidden, below = work.hidden[index - 1], work.hidden_gradients[index - 1]
-            self._layers[index].backward(hidden, gradients, work.ones, below)
-            self._activation.backward(hidden, below)
+        for index in range(len(work.hidden) - 1, -1, -1):
+            hidden, below = work.hidden[index], work.hidden_gradients[index]
+            self._linear[index + 1].backward(work.fed[index], gradients, work.ones, below)
+            if work.dropped:
+                self._dropout.backward(below, work.kept[index])
+            self._activation.backward(hidden, below, work.masks[index])
+            if self._norms:
+                # The outputs have been used up, so their memory is free.
+                self._norms[index].backward(below, work.normalized[index], work.ones, hidden)
             gradients = below
-        self._layers[0].backward(inputs, gradients, work.ones, None)
+        self._linear[0].backward(inputs, gradients, work.ones, None)
 
-    def _adopt(self, parameters: NDArray[Any]) -> None:
+    def _adopt(self, parameters: NDArray[Any], running: NDArray[Any]) -> None:
+        layout = self.architecture.layout
         self.parameters = parameters
+        self.running = running
         self.gradients = np.zeros_like(parameters)
-        views = (
-            self.layout.weights(parameters),
-            self.layout.biases(parameters),
-            self.layout.weights(self.gradients),
-            self.layout.biases(self.gradients),
-        )
-        self._layers = [Linear(*arrays) for arrays in zip(*views, strict=True)]
+        biases = list(layout.biases(parameters))
+        bias_gradients = list(layout.biases(self.gradients))
+        normalized = len(layout.hidden) if layout.batch_norm else 0
+        without: list[NDArray[Any] | None] = [None] * normalized
+        self._linear = [
+            Linear(*arrays)
+            for arrays in zip(
+                layout.weights(parameters),
+                layout.weights(self.gradients),
+                [*without, *biases[normalized:]],
+                [*without, *bias_gradients[normalized:]],
+                strict=True,
+            )
+        ]
+        self._norms = [
+            BatchNorm(*arrays)
+            for arrays in zip(
+                layout.gammas(parameters),
+                biases[:normalized],
+                layout.gammas(self.gradients),
+                bias_gradients[:normalized],
+                layout.running_means(running),
+                layout.running_variances(running),
+                strict=True,
+            )
+        ]
+        if self._rates is not None:
+            self._dropout = Dropout(self._rates, parameters.dtype)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpsearch.nn.layers import Layout
+import numpy as np
+
 from hpsearch.nn.optimizers import OPTIMIZERS
+from hpsearch.nn.population import Architecture
 
 if TYPE_CHECKING:
     from hpsearch.study import TrialSettings
@@ -18,8 +20,6 @@ LARGEST_POPULATION = 16
 # shapes from 784-10 to 784-100-100-10, sizes 1 to 16: twice the second-level cache came within a
 # tenth of the best size for every shape, and was never slower than one model at a time.
 CACHE_BYTES = 2 * 2**20
-
-_FLOAT32_BYTES = 4
 
 
 def population_size(
@@ -42,9 +42,16 @@ def population_size(
 
 def member_bytes(settings: TrialSettings, features: int, classes: int) -> int:
     """Bytes one member touches in a step: parameters, gradients, state and activations."""
-    layout = Layout((features, *settings.model.hidden, classes))
+    layout = Architecture.of(settings.model, features, classes).layout
     arrays = 2 + OPTIMIZERS[settings.training.optimizer].state_arrays
     # Hidden outputs and their gradients; the logits are turned into their own gradients.
-    per_row = 2 * sum(settings.model.hidden) + classes
-    numbers = arrays * layout.parameter_count + settings.training.batch_size * per_row
-    return _FLOAT32_BYTES * numbers
+    hidden = 2 + settings.model.batch_norm + 3 * (settings.model.dropout > 0)
+    per_row = hidden * sum(settings.model.hidden) + layout.widths[-1]
+    numbers = arrays * layout.parameter_count + _rows(settings) * per_row
+    return numbers * np.dtype(settings.training.precision).itemsize
+
+
+def _rows(settings: TrialSettings) -> int:
+    """Rows of a batch; a full batch is taken to be larger than any cache."""
+    size = settings.training.batch_size
+    return CACHE_BYTES if size == "full" else size

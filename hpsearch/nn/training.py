@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from hpsearch.errors import TrainingStoppedError
+from hpsearch.nn.diagnostics import LayerDiagnosis, diagnose
+from hpsearch.nn.early_stopping import EarlyStopping
 from hpsearch.nn.evaluation import Measurement, Tally, evaluate, predict
-from hpsearch.nn.initializers import initial_parameters
-from hpsearch.nn.layers import Layout
-from hpsearch.nn.minibatches import Shuffles, streams
-from hpsearch.nn.optimizers import OPTIMIZERS
-from hpsearch.nn.population import Population, Workspace
+from hpsearch.nn.initializers import initial_parameters, initial_running
+from hpsearch.nn.minibatches import Minibatches, Noise, Seed
+from hpsearch.nn.optimizers import PopulationOptimizer, grouping_order
+from hpsearch.nn.population import Architecture, Population, Workspace
 from hpsearch.nn.sizing import population_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from hpsearch.nn.examples import Examples
-    from hpsearch.study import TrialSettings
+    from hpsearch.study import TrainingSpec, TrialSettings
 
 __all__ = [
     "Member",
@@ -36,7 +38,6 @@ __all__ = [
     "evaluate",
     "population_size",
     "predict",
-    "stacking_key",
     "train",
 ]
 
@@ -62,29 +63,24 @@ class TrainedMember:
     """What training made of a member.
 
     Attributes:
-        diverged: Whether a loss was not finite; training stopped after that epoch.
-        curve: One entry per epoch: training_loss and training_accuracy, means over the epoch's
-            rows, each as its mini-batch was seen before its update; with validation rows also
-            validation_loss and validation_accuracy, measured at the epoch's end. Losses are mean
-            cross-entropy, without any l2 term.
-        parameters: (P,) float32, laid out as `Layout` says; a copy.
+        diverged: Whether a loss was not finite; training stopped after that measurement.
+        curve: Metrics of every measured epoch (or iteration), by its number: training_loss and
+            training_accuracy, means over the rows since the last measurement, each as its
+            mini-batch was seen before its update; with validation rows also validation_loss and
+            validation_accuracy, measured at that moment. Losses are mean cross-entropy, without
+            any penalty.
+        parameters: (P + R,) float32 or float64: what is learned, laid out as `Layout` says, and
+            behind it the running statistics of batch normalisation; a copy.
+        scored_at: The measurement the parameters belong to: the last one, with early stopping
+            the best.
+        diagnoses: What the layers looked like, by epoch (or iteration), where asked for.
     """
 
     diverged: bool
-    curve: tuple[dict[str, float], ...]
-    parameters: NDArray[np.float32]
-
-
-def stacking_key(settings: TrialSettings) -> Hashable:
-    """Members with equal keys can be trained side by side; rates, decays and scales may differ."""
-    model, training = settings.model, settings.training
-    return (
-        model.hidden,
-        model.activation,
-        training.optimizer,
-        training.epochs,
-        training.batch_size,
-    )
+    curve: dict[int, dict[str, float]]
+    parameters: NDArray[Any]
+    scored_at: int
+    diagnoses: dict[int, list[LayerDiagnosis]]
 
 
 def train(
@@ -96,7 +92,7 @@ def train(
     """Train members side by side.
 
     Args:
-        members: At least one; all with one stacking key.
+        members: At least one; all of one shape.
         training: Rows to learn from; the last partial batch of an epoch is used too.
         validation: Rows to measure on after every epoch, or None.
         should_stop: Asked before every epoch and about four times a second.
@@ -105,7 +101,7 @@ def train(
         One result per member, in the members' order.
 
     Raises:
-        ValueError: If there is no member or no row, the members' stacking keys differ, or the
+        ValueError: If there is no member or no row, the members' shapes differ, or the
             validation rows do not belong to the training rows.
         TrainingStoppedError: If `should_stop` said so; nothing is returned then.
     """
@@ -117,9 +113,9 @@ def train(
 def _check(members: Sequence[Member], training: Examples, validation: Examples | None) -> None:
     if not members:
         raise ValueError("members: there is nobody to train")
-    keys = {stacking_key(member.settings) for member in members}
-    if len(keys) > 1:
-        raise ValueError(f"members of one population need one stacking key, got {keys}")
+    shapes = {member.settings.shape for member in members}
+    if len(shapes) > 1:
+        raise ValueError(f"members of one population need one shape, got {shapes}")
     if not len(training):
         raise ValueError("training: there are no rows")
     if validation is None:
@@ -161,107 +157,190 @@ class _Training:
         watch: _Watch,
     ) -> None:
         first = members[0].settings
-        layout = Layout((training.features, *first.model.hidden, training.classes))
-        parameters = np.stack(
-            [initial_parameters(m.settings.model, layout, streams(m.seed)[0]) for m in members]
-        )
-        self._epochs = first.training.epochs
-        self._batch_size = min(first.training.batch_size, len(training))
-        self._x, self._y = np.asarray(training.x), np.asarray(training.y)
-        self._validation = validation
+        wanted = first.training.batch_size
+        self._batch_size = len(training) if wanted == "full" else min(wanted, len(training))
+        self._length = first.training.length
+        self._diagnosed = frozenset(first.training.diagnose)
+        self._dtype = np.dtype(first.training.precision)
+        self._training, self._validation = training, validation
+        self._x = np.asarray(training.x, self._dtype)
         self._watch = watch
-        self._population = Population(layout, first.model.activation, parameters)
-        self._optimizer = OPTIMIZERS[first.training.optimizer](
-            [m.settings.training for m in members], layout.weight_count, layout.parameter_count
-        )
-        self._shuffles = Shuffles([m.seed for m in members], len(training))
-        self._places = list(range(len(members)))
-        self._curves: list[list[dict[str, float]]] = [[] for _ in members]
+        # Where each member's result goes; members with one optimizer are trained side by side.
+        self._places = grouping_order([m.settings.training for m in members])
+        ordered = [members[place] for place in self._places]
+        self._members = [_Record.of(m.settings.training, validation) for m in ordered]
         self._results: dict[int, TrainedMember] = {}
+        seeds = [Seed(m.seed, m.settings.training.draws) for m in ordered]
+        self._batches = Minibatches(seeds, np.asarray(training.y), self._batch_size)
+        self._noise = Noise(seeds) if first.model.dropout else None
+        self._population = _population(ordered, seeds, training, self._dtype)
+        self._optimizer = self._optimizers([m.settings.training for m in ordered])
         self._make_room()
 
     def run(self) -> list[TrainedMember]:
-        """All epochs; members that diverge leave at the end of theirs."""
-        for _ in range(self._epochs):
+        """All epochs; members that diverge or stop early leave at the end of theirs."""
+        self._diagnose(0)
+        done = 0
+        for step in self._length.steps:
             self._watch.ask()
-            self._train_epoch()
-            self._note_epoch()
-            self._part_with_diverged()
+            self._train(step - done)
+            self._measure(step)
+            self._diagnose(step)
+            self._part_with_finished()
             if not self._places:
                 break
-        self._finish(range(len(self._places)), diverged=False)
+            done = step
+        self._finish(range(len(self._places)))
         return [self._results[place] for place in sorted(self._results)]
 
-    def _train_epoch(self) -> None:
-        rows = len(self._x)
-        order = self._shuffles.next_epoch()
-        targets = self._y[order]
-        for start in range(0, rows, self._batch_size):
+    def _train(self, units: int) -> None:
+        """So many epochs or iterations."""
+        self._tally.clear()
+        per_unit = self._batches.per_epoch if self._length.unit == "epoch" else 1
+        for _ in range(units * per_unit):
             self._watch.glance()
-            part = slice(start, min(start + self._batch_size, rows))
-            self._step(order[:, part], targets[:, part], start)
+            self._step(*self._batches.next())
 
-    def _step(self, rows: NDArray[np.intp], targets: NDArray[np.int64], start: int) -> None:
+    def _step(self, rows: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         inputs, work = self._buffers[rows.shape[1]]
         # "clip" lets take write into its output directly; no row number is out of bounds.
         self._x.take(rows, axis=0, out=inputs, mode="clip")
-        self._population.forward(inputs, work)
-        self._tally.note(start, work, targets)
+        self._population.forward_training(inputs, work, self._noise)
+        self._tally.note(work, targets)
         work.loss.backward(work.logits)
         self._population.backward(inputs, work)
         self._optimizer.step(self._population.parameters, self._population.gradients)
 
-    def _note_epoch(self) -> None:
-        tallies = {"training": self._tally}
+    def _measure(self, step: int) -> None:
+        """Note the curves at this step, and whose training is over."""
+        tallies = {"training": self._tally if step else self._untrained()}
         if self._measurement is not None:
             tallies["validation"] = self._measurement.run(self._watch.glance)
         columns = {}
         for name, tally in tallies.items():
             columns[f"{name}_loss"] = tally.losses()
             columns[f"{name}_accuracy"] = tally.accuracies()
-        for place, *numbers in zip(self._places, *columns.values(), strict=True):
-            self._curves[place].append(dict(zip(columns, numbers, strict=True)))
+        for index, numbers in enumerate(zip(*columns.values(), strict=True)):
+            metrics = dict(zip(columns, numbers, strict=True))
+            self._members[index].note(step, metrics, partial(self._population.member, index))
 
-    def _part_with_diverged(self) -> None:
-        finite = [
-            all(math.isfinite(number) for number in self._curves[place][-1].values())
-            for place in self._places
-        ]
-        if all(finite):
+    def _untrained(self) -> Tally:
+        """The training rows as the network sees them before any update."""
+        return Measurement(self._population, self._training).run(self._watch.glance)
+
+    def _diagnose(self, step: int) -> None:
+        if step not in self._diagnosed or step in self._members[0].diagnoses:
             return
-        staying = [index for index, fine in enumerate(finite) if fine]
-        self._finish([index for index, fine in enumerate(finite) if not fine], diverged=True)
+        for member, layers in zip(
+            self._members, diagnose(self._population, self._training), strict=True
+        ):
+            member.diagnoses[step] = layers
+
+    def _part_with_finished(self) -> None:
+        leaving = [index for index, member in enumerate(self._members) if member.finished]
+        if not leaving:
+            return
+        self._finish(leaving)
+        staying = [index for index in range(len(self._places)) if index not in set(leaving)]
         self._places = [self._places[index] for index in staying]
+        self._members = [self._members[index] for index in staying]
         if staying:
             self._population.select(staying)
             self._optimizer.select(staying)
-            self._shuffles.select(staying)
+            self._batches.select(staying)
+            if self._noise is not None:
+                self._noise.select(staying)
             self._make_room()
 
-    def _finish(self, indices: Iterable[int], *, diverged: bool) -> None:
+    def _finish(self, indices: Iterable[int]) -> None:
         """Write down the results of members, given by their place in the population."""
         for index in indices:
-            place = self._places[index]
-            parameters = self._population.parameters[index].copy()
-            # The sign of a not-a-number is left open by IEEE 754 and differs between the vector
-            # and scalar paths of one processor; one of them stands for all.
-            parameters[np.isnan(parameters)] = np.nan
-            curve = tuple(self._curves[place])
-            self._results[place] = TrainedMember(diverged, curve, parameters)
+            result = self._members[index].result(self._population.member(index))
+            self._results[self._places[index]] = result
+
+    def _optimizers(self, specs: Sequence[TrainingSpec]) -> PopulationOptimizer:
+        layout = self._population.architecture.layout
+        per_unit = self._batches.per_epoch if self._length.unit == "epoch" else 1
+        return PopulationOptimizer(
+            specs,
+            layout.weight_spans,
+            layout.parameter_count,
+            self._dtype,
+            total_steps=self._length.count * per_unit,
+        )
 
     def _make_room(self) -> None:
         """Buffers for the members as they are now: full batches and the last partial one."""
-        population, total = self._population, len(self._x)
-        sizes = {self._batch_size, total % self._batch_size or self._batch_size}
-        orders = self._shuffles.orders
+        members, streams = len(self._population), self._batches.streams
+        dropped = 0 if self._noise is None else self._noise.streams
+        architecture = self._population.architecture
         self._buffers = {
             rows: (
-                np.empty((orders, rows, self._x.shape[1]), np.float32),
-                Workspace(len(population), rows, population.layout),
+                np.empty((streams, rows, self._x.shape[1]), self._dtype),
+                Workspace(members, rows, architecture, self._dtype, streams=dropped),
             )
-            for rows in sizes
+            for rows in self._batches.sizes
         }
-        self._tally = Tally(len(population), total)
+        between = self._length.every * self._batch_size
+        rows = len(self._x) if self._length.unit == "epoch" else between
+        self._tally = Tally(members, rows, self._dtype)
         self._measurement = (
-            None if self._validation is None else Measurement(population, self._validation)
+            None if self._validation is None else Measurement(self._population, self._validation)
         )
+
+
+@dataclass
+class _Record:
+    """What has been noted of one member so far."""
+
+    stopping: EarlyStopping | None
+    curve: dict[int, dict[str, float]] = field(default_factory=dict)
+    diagnoses: dict[int, list[LayerDiagnosis]] = field(default_factory=dict)
+    diverged: bool = False
+
+    @classmethod
+    def of(cls, training: TrainingSpec, validation: Examples | None) -> Self:
+        """A member before its first step; without validation rows nothing says when to stop."""
+        if training.patience is None or validation is None:
+            return cls(None)
+        return cls(EarlyStopping(training.patience))
+
+    @property
+    def finished(self) -> bool:
+        """Whether its training is over before the last step."""
+        return self.diverged or (self.stopping is not None and self.stopping.stops)
+
+    def note(
+        self, step: int, metrics: dict[str, float], numbers: Callable[[], NDArray[Any]]
+    ) -> None:
+        """Note a measurement; `numbers` gives a copy of the member as it is now."""
+        self.curve[step] = metrics
+        self.diverged = not all(math.isfinite(number) for number in metrics.values())
+        if self.stopping is not None and not self.diverged:
+            self.stopping.note(step, metrics, numbers)
+
+    def result(self, numbers: NDArray[Any]) -> TrainedMember:
+        """What training made of the member, whose numbers are these at the end."""
+        last = max(self.curve)
+        if self.stopping is not None and not self.diverged:
+            last, numbers = self.stopping.best_step, self.stopping.best_numbers
+        # The sign of a not-a-number is left open by IEEE 754 and differs between the vector
+        # and scalar paths of one processor; one of them stands for all.
+        numbers[np.isnan(numbers)] = np.nan
+        return TrainedMember(self.diverged, self.curve, numbers, last, self.diagnoses)
+
+
+def _population(
+    members: Sequence[Member], seeds: Sequence[Seed], training: Examples, dtype: np.dtype[Any]
+) -> Population:
+    """The members before their first step."""
+    first = members[0].settings.model
+    architecture = Architecture.of(first, training.features, training.classes)
+    layout = architecture.layout
+    parameters = [
+        initial_parameters(member.settings.model.initializer, layout, seed, dtype)
+        for member, seed in zip(members, seeds, strict=True)
+    ]
+    running = [initial_running(layout, dtype)] * len(members)
+    rates = [member.settings.model.dropout for member in members] if first.dropout else None
+    return Population(architecture, np.stack(parameters), np.stack(running), rates)

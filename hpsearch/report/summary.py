@@ -31,7 +31,8 @@ def print_opening(console: Console, study: StoredStudy, document: JSON, *, resum
             f"[bold]{study.name}[/]: going on with {plan}; {done} of {document['planned']} done."
         )
     else:
-        epochs = count(spec.training.epochs, "epoch")
+        length = spec.training.length
+        epochs = count(length.count, length.unit)
         console.print(
             f"[bold]{study.name}[/]: {plan}, {epochs} each, over {', '.join(spec.space.names)}."
         )

@@ -7,7 +7,7 @@ its lease was given to somebody else changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optuna.trial import TrialState as OptunaState
@@ -37,29 +37,35 @@ class TrialResult:
 
     Attributes:
         state: One of the finished states.
-        curve: Metrics of each epoch, from epoch 1.
+        curve: Metrics of each measured epoch or iteration, by its number, in order.
         message: Why it failed, for failed trials.
-        score: Overrides the last epoch's validation accuracy.
+        score: Overrides the validation accuracy of the scored epoch.
+        scored_at: The epoch or iteration whose weights the score belongs to; None for the last.
     """
 
     state: TrialState
-    curve: Sequence[Mapping[str, float]]
+    curve: Mapping[int, Mapping[str, float]]
     message: str | None = None
     score: float | None = None
+    scored_at: int | None = None
 
     @property
     def final_score(self) -> float | None:
         """Score of a complete trial."""
         if self.state != TrialState.COMPLETE:
             return None
-        return self.score if self.score is not None else self.curve[-1][SCORE_METRIC]
+        return self.score if self.score is not None else self._scored[SCORE_METRIC]
 
     @property
     def final_loss(self) -> float | None:
-        """Validation loss at the last epoch, where the trial is complete."""
+        """Validation loss at the scored epoch, where the trial is complete."""
         if self.state != TrialState.COMPLETE:
             return None
-        return self.curve[-1].get(LOSS_METRIC)
+        return self._scored.get(LOSS_METRIC)
+
+    @property
+    def _scored(self) -> Mapping[str, float]:
+        return self.curve[max(self.curve) if self.scored_at is None else self.scored_at]
 
 
 def commit(database: Database, claim: Claim, results: Mapping[int, TrialResult]) -> list[int]:
@@ -128,7 +134,7 @@ def _write_epochs(connection: Connection, results: Mapping[int, TrialResult]) ->
     rows = [
         {"trial_id": i, "epoch": epoch, "metrics": metrics_text(metrics)}
         for i, result in results.items()
-        for epoch, metrics in enumerate(result.curve, start=1)
+        for epoch, metrics in result.curve.items()
     ]
     if rows:
         connection.execute(insert(tables.epoch), rows)
@@ -137,7 +143,7 @@ def _write_epochs(connection: Connection, results: Mapping[int, TrialResult]) ->
 def _optuna_end(optuna_id: int, result: TrialResult) -> FinishedTrial:
     steps = {
         epoch: _step_value(metrics)
-        for epoch, metrics in enumerate(result.curve, start=1)
+        for epoch, metrics in result.curve.items()
         if SCORE_METRIC in metrics
     }
     return FinishedTrial(optuna_id, _OPTUNA_STATE[result.state], result.final_score, steps)

@@ -250,7 +250,9 @@ class DivergingObjective(QuickObjective):
     """Every trial diverges."""
 
     def result(self, values, seed):  # noqa: ARG002 - as in the parent
-        return TrialResult(TrialState.DIVERGED, (metrics(0.5), metrics(0.5, loss=float("nan"))))
+        return TrialResult(
+            TrialState.DIVERGED, {1: metrics(0.5), 2: metrics(0.5, loss=float("nan"))}
+        )
 
 
 def metrics(accuracy, loss=0.5):
@@ -263,7 +265,7 @@ def metrics(accuracy, loss=0.5):
 
 
 def complete(score):
-    return TrialResult(TrialState.COMPLETE, (metrics(score / 2), metrics(score)))
+    return TrialResult(TrialState.COMPLETE, {1: metrics(score / 2), 2: metrics(score)})
 
 
 @pytest.fixture

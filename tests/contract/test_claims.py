@@ -300,7 +300,7 @@ def test_a_trial_handed_back_is_as_if_never_taken(database, study, worker_id):
 def test_a_result_keeps_how_it_ended(database, study, worker_id, complete_with, diverged):
     """Complete, diverged and failed trials each keep state, score, curve and message."""
     taken = claim(database, study.id, worker_id, 3)
-    failed = TrialResult(TrialState.FAILED, (), "ValueError: no")
+    failed = TrialResult(TrialState.FAILED, {}, "ValueError: no")
     ends = [complete_with(0.5), diverged, failed]
     commit(database, taken, {t.id: end for t, end in zip(taken.trials, ends, strict=True)})
     first, second, third = trials_document(database, study)[:3]

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from hpsearch.nn.activations import ACTIVATIONS
+from hpsearch.nn.initializers import initial_parameters, initial_running
 from hpsearch.nn.layers import Layout
-from hpsearch.nn.losses import SoftmaxCrossEntropy, mean_losses
-from hpsearch.nn.population import Population, Workspace
+from hpsearch.nn.losses import LOSSES, mean_losses
+from hpsearch.nn.minibatches import Noise, Seed
+from hpsearch.nn.population import Architecture, Population, Workspace
+from hpsearch.study import Constant, ModelSpec, Normal
 
 STEP = 1e-6
 
@@ -27,10 +30,10 @@ def central_difference(function, array):
     return slopes
 
 
-def losses_of(logits, targets):
+def losses_of(logits, targets, output="softmax"):
     """Mean cross-entropies (members,), by the loss under test."""
-    members, rows, classes = logits.shape
-    loss = SoftmaxCrossEntropy(members, rows, classes, logits.dtype)
+    members, rows, outputs = logits.shape
+    loss = LOSSES[output](members, rows, outputs, logits.dtype)
     shifted, sums = np.empty((2, members, rows))
     loss.forward(logits, targets, shifted, sums)
     return loss, mean_losses(shifted, sums)
@@ -44,29 +47,82 @@ def test_activation_gradient(name, members):
     values = draw.normal(size=(members, 4, 5))
     upstream = draw.normal(size=values.shape)
 
+    mask = np.empty(values.shape, bool)
+
     def weighted_sum():
         outputs = values.copy()
-        ACTIVATIONS[name].forward(outputs)
+        ACTIVATIONS[name].forward(outputs, mask)
         return float((outputs * upstream).sum())
 
     expected = central_difference(weighted_sum, values)
     outputs, gradients = values.copy(), upstream.copy()
-    ACTIVATIONS[name].forward(outputs)
-    ACTIVATIONS[name].backward(outputs, gradients)
+    ACTIVATIONS[name].forward(outputs, mask)
+    ACTIVATIONS[name].backward(outputs, gradients, mask)
     np.testing.assert_allclose(gradients, expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_loss_gradient(members):
-    """The gradient of softmax cross-entropy must be the slope of its mean over the batch."""
+@pytest.mark.parametrize(("output", "outputs", "classes"), [("softmax", 4, 4), ("sigmoid", 1, 2)])
+def test_loss_gradient(members, output, outputs, classes):
+    """The gradient of a loss must be the slope of its mean over the batch."""
     draw = np.random.default_rng(1)
-    logits = 3 * draw.normal(size=(members, 6, 4))
-    targets = draw.integers(0, 4, (members, 6))
-    expected = central_difference(lambda: sum(losses_of(logits.copy(), targets)[1]), logits)
+    logits = 3 * draw.normal(size=(members, 6, outputs))
+    targets = draw.integers(0, classes, (members, 6))
+    expected = central_difference(lambda: sum(losses_of(logits.copy(), targets, output)[1]), logits)
     gradients = logits.copy()
-    loss, _ = losses_of(gradients, targets)
+    loss, _ = losses_of(gradients, targets, output)
     loss.backward(gradients)
     np.testing.assert_allclose(gradients, expected, rtol=1e-6, atol=1e-8)
+
+
+class Network:
+    """A small population with every choice of a network, its rows and its loss."""
+
+    def __init__(
+        self,
+        hidden=(4,),
+        members=3,
+        shared=False,
+        initializer="he",
+        **model,
+    ):
+        draw = np.random.default_rng(2)
+        spec = ModelSpec(hidden=hidden, initializer=initializer, **model)
+        classes = 2 if spec.output == "sigmoid" else 4
+        self.architecture = Architecture.of(spec, 3, classes)
+        layout = self.architecture.layout
+        seeds = [Seed(number) for number in range(members)]
+        weights = [initial_parameters(spec.initializer, layout, s, np.float64) for s in seeds]
+        running = np.stack([initial_running(layout, np.float64)] * members)
+        self.rates = [spec.dropout, 0.0, spec.dropout / 2][:members] if spec.dropout else None
+        self.population = Population(self.architecture, np.stack(weights), running, self.rates)
+        # Biases, betas and gammas of 0 and 1 would hide what multiplies or adds them.
+        tail = self.population.parameters[:, layout.weight_count :]
+        tail += 0.3 * draw.normal(size=tail.shape)
+        self.inputs = draw.normal(size=(1 if shared else members, 5, 3))
+        self.targets = draw.integers(0, classes, (len(self.inputs), 5))
+        self.seeds = seeds[:1] * members if shared else seeds
+        self.work = Workspace(
+            members,
+            5,
+            self.architecture,
+            np.dtype(np.float64),
+            streams=Noise(self.seeds).streams if self.rates else 0,
+        )
+
+    def forward(self):
+        """The loss and its means, every time with the same draws."""
+        noise = Noise(self.seeds) if self.rates else None
+        logits = self.population.forward_training(self.inputs, self.work, noise)
+        return losses_of(logits, self.targets, self.architecture.output)
+
+    def check(self):
+        """Compare every parameter's gradient with the slope of the summed losses."""
+        expected = central_difference(lambda: sum(self.forward()[1]), self.population.parameters)
+        loss, _ = self.forward()
+        loss.backward(self.work.logits)
+        self.population.backward(self.inputs, self.work)
+        np.testing.assert_allclose(self.population.gradients, expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -74,21 +130,36 @@ def test_loss_gradient(members):
 @pytest.mark.parametrize(("members", "shared"), [(1, True), (3, True), (3, False)])
 def test_network_gradient(activation, hidden, members, shared):
     """The gradient of every weight and bias must be the slope of the network's loss."""
-    draw = np.random.default_rng(2)
-    layout = Layout((3, *hidden, 4))
-    population = Population(layout, activation, draw.normal(size=(members, layout.parameter_count)))
-    inputs = draw.normal(size=(1 if shared else members, 5, 3))
-    targets = draw.integers(0, 4, (len(inputs), 5))
-    work = Workspace(members, 5, layout, np.float64)
+    Network(hidden, members, shared, activation=activation).check()
 
-    def total_loss():
-        return sum(losses_of(population.forward(inputs, work), targets)[1])
 
-    expected = central_difference(total_loss, population.parameters)
-    loss, _ = losses_of(population.forward(inputs, work), targets)
-    loss.backward(work.logits)
-    population.backward(inputs, work)
-    np.testing.assert_allclose(population.gradients, expected, rtol=1e-5, atol=1e-8)
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("members", "shared"), [(1, True), (3, True), (3, False)])
+def test_layers_gradient(batch_norm, dropout, output, activation, members, shared):
+    """So it must be with batch normalisation, dropout and either output, in any combination."""
+    Network(
+        (4, 6),
+        members,
+        shared,
+        batch_norm=batch_norm,
+        dropout=dropout,
+        output=output,
+        activation=activation,
+    ).check()
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize(
+    "initializer",
+    ["he", "xavier", "glorot", Normal(normal=0.5), Constant(constant=0.1)],
+    ids=str,
+)
+def test_gradient_at_every_start(initializer, members):
+    """The gradient must be right wherever an initializer puts the weights."""
+    Network((4, 6), members, initializer=initializer, activation="tanh").check()
 
 
 def test_layers_are_views_of_the_flat_vector():

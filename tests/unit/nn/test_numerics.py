@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from hpsearch.nn.activations import ACTIVATIONS
-from hpsearch.nn.initializers import initial_parameters, standard_deviation
+from hpsearch.nn.initializers import initial_parameters, initial_running, standard_deviation
 from hpsearch.nn.layers import Layout
 from hpsearch.nn.losses import SoftmaxCrossEntropy, mean_losses
-from hpsearch.nn.minibatches import Shuffles, streams
-from hpsearch.study import ModelSpec, Normal
+from hpsearch.nn.minibatches import Minibatches, Noise, Seed
+from hpsearch.study import Constant, Draws, Normal
 
 CASES = [
     ("relu", [-2.0, 0.0, 3.0], [0.0, 0.0, 3.0]),
+    ("leaky_relu", [-2.0, 0.0, 3.0], [-0.02, 0.0, 3.0]),
     ("sigmoid", [-2.0, 0.0, 3.0], [1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-3))]),
     ("tanh", [-2.0, 0.0, 3.0], [math.tanh(-2), 0.0, math.tanh(3)]),
 ]
@@ -26,7 +27,7 @@ CASES = [
 def test_activation_values(name, inputs, expected, dtype):
     """Every activation must give the values of its formula, in place and in its dtype."""
     values = np.array(inputs, dtype=dtype)
-    ACTIVATIONS[name].forward(values)
+    ACTIVATIONS[name].forward(values, np.empty(values.shape, bool))
     assert values.dtype == dtype
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
@@ -36,10 +37,10 @@ def test_activation_values(name, inputs, expected, dtype):
 def test_activations_stand_extreme_values(name):
     """No finite input may overflow, and not-a-number must stay visible."""
     values = np.array([-1e38, -1000, -88, 88, 1000, 1e38], dtype=np.float32)
-    ACTIVATIONS[name].forward(values)
+    ACTIVATIONS[name].forward(values, np.empty(values.shape, bool))
     assert np.isfinite(values).all()
     unknown = np.full(3, np.nan, dtype=np.float32)
-    ACTIVATIONS[name].forward(unknown)
+    ACTIVATIONS[name].forward(unknown, np.empty(3, bool))
     assert np.isnan(unknown).all()
 
 
@@ -78,18 +79,19 @@ def test_prediction_of_a_tie_is_the_first_class():
 
 def test_standard_deviations():
     """The initializers must have the standard deviations of their papers."""
-    assert standard_deviation("he", 8) == 0.5
-    assert standard_deviation("xavier", 4) == 0.5
-    assert standard_deviation(Normal(normal=0.01), 50) == 0.01
-    with pytest.raises(ValueError, match="glorot"):
-        standard_deviation("glorot", 4)
+    assert standard_deviation("he", 8, 3) == 0.5
+    assert standard_deviation("xavier", 4, 3) == 0.5
+    assert standard_deviation("glorot", 5, 3) == 0.5
+    assert standard_deviation(Normal(normal=0.01), 50, 3) == 0.01
+    with pytest.raises(ValueError, match="kaiming"):
+        standard_deviation("kaiming", 4, 3)
 
 
 def test_initial_weights_share_their_draws():
     """Members with one seed must differ by their scale alone, and start with zero biases."""
     layout = Layout((100, 50, 10))
     he, small = (
-        initial_parameters(ModelSpec(initializer=initializer), layout, streams(3)[0])
+        initial_parameters(initializer, layout, Seed(3))
         for initializer in ("he", Normal(normal=0.01))
     )
     first = slice(0, 100 * 50)
@@ -100,18 +102,83 @@ def test_initial_weights_share_their_draws():
     assert he[first].std() == pytest.approx(math.sqrt(0.02), rel=0.04)
 
 
+def test_constant_weights():
+    """A constant initializer must give every weight the same value, and biases still 0."""
+    layout = Layout((3, 2, 2))
+    parameters = initial_parameters(Constant(constant=0.25), layout, Seed(0))
+    assert parameters.tolist() == [0.25] * 10 + [0.0] * 4
+
+
+def test_normalised_layers_start_as_they_are():
+    """Gammas must start at 1, betas at 0, running means at 0 and running variances at 1."""
+    layout = Layout((3, 2, 2), batch_norm=True)
+    parameters = initial_parameters("he", layout, Seed(0))[layout.weight_count :]
+    assert parameters.tolist() == [0.0] * 4 + [1.0] * 2
+    assert initial_running(layout).tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+def epoch(batches):
+    """Row numbers (streams, rows) of a whole epoch."""
+    return np.concatenate([batches.next()[0] for _ in range(batches.per_epoch)], axis=1)
+
+
+def batches(seeds, rows=7, size=3):
+    """Minibatches of members with these seeds; the targets are the row numbers."""
+    return Minibatches([Seed(seed) for seed in seeds], np.arange(rows), size)
+
+
 def test_orders_are_permutations_of_each_seed_alone():
     """Every epoch must visit every row once, in an order that only the member's seed decides."""
-    mixed, alone = Shuffles([4, 5, 4], 7), Shuffles([5], 7)
+    mixed, alone = batches([4, 5, 4]), batches([5])
     for _ in range(3):
-        orders, own = mixed.next_epoch(), alone.next_epoch()
+        orders, own = epoch(mixed), epoch(alone)
         assert (np.sort(orders, axis=1) == np.arange(7)).all()
         assert (orders[0] == orders[2]).all()
         assert (orders[1] == own[0]).all()
     mixed.select([1])
-    assert (mixed.next_epoch() == alone.next_epoch()).all()
+    assert (epoch(mixed) == epoch(alone)).all()
+
+
+def test_selection_within_an_epoch():
+    """Members that stay must see the rest of an epoch as if nobody had left."""
+    mixed, alone = batches([4, 5, 6, 5]), batches([5])
+    mixed.next(), alone.next()
+    mixed.select([3, 1])
+    for _ in range(5):
+        (rows, targets), (own, _) = mixed.next(), alone.next()
+        assert rows.shape[0] == 1
+        assert (rows == own).all()
+        assert (targets == rows).all()
 
 
 def test_shared_seed_has_one_order():
     """Members that share their seed must share one order, so that one gather serves them all."""
-    assert Shuffles([9, 9, 9], 5).next_epoch().shape == (1, 5)
+    assert batches([9, 9, 9]).next()[0].shape == (1, 3)
+
+
+def test_published_draws():
+    """Published draws must be RandomState's: weights (out, in), one seed an epoch."""
+    seed = Seed(0, Draws(weights=3, batches=11))
+    state = np.random.RandomState(3)
+    first, second = state.randn(5, 2), state.randn(1, 5)
+    layout = Layout((2, 5, 1))
+    weights = layout.weights(initial_parameters("xavier", layout, seed, np.float64)[None])
+    np.testing.assert_array_equal(next(weights)[0], first.T * math.sqrt(1 / 2))
+    np.testing.assert_array_equal(next(weights)[0], second.T * math.sqrt(1 / 5))
+    drawn = Minibatches([seed], np.arange(9), 4)
+    for epoch_seed in (11, 12, 13):
+        assert epoch(drawn)[0].tolist() == np.random.RandomState(epoch_seed).permutation(9).tolist()
+
+
+def test_dropped_draws_belong_to_the_seed():
+    """What a member drops must depend on its seed alone, and go on when others leave."""
+    mixed, alone = Noise([Seed(4), Seed(5), Seed(4)]), Noise([Seed(5)])
+    for _ in range(2):
+        theirs, own = np.empty((3, 2, 6), np.float32), np.empty((1, 2, 6), np.float32)
+        mixed.draw(theirs), alone.draw(own)
+        assert (theirs[1] == own[0]).all()
+        assert (theirs[0] == theirs[2]).all()
+        assert (theirs[0] != theirs[1]).any()
+    mixed.select([1])
+    mixed.draw(theirs[:1]), alone.draw(own)
+    assert (theirs[0] == own[0]).all()

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpsearch.nn.activations import ACTIVATIONS
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.layers import Layout
-from hpsearch.nn.population import Population
+from hpsearch.nn.optimizers import OPTIMIZERS
+from hpsearch.nn.population import Architecture, Population
 from hpsearch.nn.training import Member, evaluate, predict, train
 from hpsearch.study import ModelSpec, Normal, TrainingSpec, TrialSettings
 
@@ -21,7 +23,11 @@ SIZES = st.sampled_from([1, 2, 3, 8])
 
 def bits(result):
     """Everything a result says, byte by byte; JSON writes floats so that they read back equal."""
-    return result.diverged, json.dumps(result.curve), result.parameters.tobytes()
+    diagnoses = {
+        step: [layer.document() for layer in layers] for step, layers in result.diagnoses.items()
+    }
+    texts = json.dumps([result.diverged, result.curve, result.scored_at, diagnoses])
+    return texts, result.parameters.tobytes()
 
 
 def examples(draw, rows, features, classes):
@@ -34,9 +40,14 @@ def examples(draw, rows, features, classes):
 def populations(draw):
     """Members of one random shape with their own rates and decays, and rows to train on."""
     hidden = tuple(draw(st.lists(WIDTHS, max_size=3)))
-    activation = draw(st.sampled_from(["relu", "sigmoid", "tanh"]))
-    optimizer = draw(st.sampled_from(["sgd", "momentum", "adam"]))
-    batch_size = draw(st.sampled_from([1, 2, 5, 16, 32, 100]))
+    activation = draw(st.sampled_from(list(ACTIVATIONS)))
+    batch_norm = draw(st.booleans())
+    dropping = draw(st.booleans())
+    batch_size = draw(st.sampled_from([*([] if batch_norm else [1]), 2, 5, 16, 32, 100, "full"]))
+    length = draw(
+        st.sampled_from([{"epochs": 3, "diagnose": (0, 2)}, {"iterations": 7, "measure_every": 3}])
+    )
+    precision = draw(st.sampled_from(["float32", "float32", "float64"]))
     size = draw(SIZES)
     common = draw(st.booleans())
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -49,17 +60,25 @@ def populations(draw):
                 model=ModelSpec(
                     hidden=hidden,
                     activation=activation,
-                    initializer=("he", "xavier", Normal(normal=0.3))[random.integers(3)],
+                    initializer=("he", "glorot", Normal(normal=0.3))[random.integers(3)],
+                    batch_norm=batch_norm,
+                    dropout=random.uniform(0.01, 0.9) if dropping else 0.0,
                 ),
                 training=TrainingSpec(
-                    optimizer=optimizer,
+                    optimizer=random.choice(list(OPTIMIZERS)),
                     batch_size=batch_size,
-                    epochs=3,
+                    precision=precision,
                     learning_rate=rate,
                     l2=random.choice([0.0, 0.01]),
+                    l1=random.choice([0.0, 0.01]),
+                    linf=random.choice([0.0, 0.01]),
                     weight_decay=random.choice([0.0, 0.01]),
                     momentum=random.uniform(0, 0.99),
                     beta1=random.uniform(0, 0.99),
+                    schedule=random.choice(["constant", "linear", "step", "cosine"]),
+                    warmup=random.choice([0.0, 0.5]),
+                    patience=random.choice([None, 1, 2]),
+                    **length,
                 ),
             ),
             seed=7 if common else int(random.integers(0, 3)),
@@ -85,7 +104,7 @@ def test_members_train_as_if_alone(population):
 
 
 @pytest.mark.parametrize("hidden", [(), (50,), (100, 100)], ids=str)
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_real_widths_train_as_if_alone(hidden, optimizer):
     """The same must hold at the widths of images, where matrix products take other paths."""
     draw = np.random.default_rng(0)
@@ -105,12 +124,12 @@ def test_real_widths_train_as_if_alone(hidden, optimizer):
 @given(populations())
 @settings(deadline=None, max_examples=20)
 def test_evaluation_agrees_with_training(population):
-    """Evaluating stored parameters must repeat the last validation figures bit for bit."""
+    """Evaluating stored parameters must repeat the scored validation figures bit for bit."""
     members, training, validation, _ = population
     validation = validation or training
     for member, result in zip(members, train(members, training, validation), strict=True):
         measured = evaluate(member.settings, result.parameters, validation)
-        last = result.curve[-1]
+        last = result.curve[result.scored_at]
         assert json.dumps(measured["loss"]) == json.dumps(last["validation_loss"])
         assert measured["accuracy"] == last["validation_accuracy"]
         classes = predict(member.settings, result.parameters, validation.x)
@@ -119,10 +138,12 @@ def test_evaluation_agrees_with_training(population):
 
 def test_selection_keeps_bits():
     """Dropping members must leave the parameters of the others as they are."""
-    layout = Layout((4, 3, 2))
-    parameters = np.random.default_rng(0).normal(size=(5, layout.parameter_count))
-    population = Population(layout, "relu", parameters.astype(np.float32))
-    before = population.parameters.copy()
+    layout = Layout((4, 3, 2), batch_norm=True)
+    draw = np.random.default_rng(0)
+    parameters = draw.normal(size=(5, layout.parameter_count)).astype(np.float32)
+    running = draw.normal(size=(5, layout.running_count)).astype(np.float32)
+    population = Population(Architecture(layout), parameters.copy(), running.copy())
     population.select([3, 0])
-    assert population.parameters.tobytes() == before[[3, 0]].tobytes()
+    assert population.parameters.tobytes() == parameters[[3, 0]].tobytes()
+    assert population.running.tobytes() == running[[3, 0]].tobytes()
     assert len(population) == 2
