@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpsearch.nn.columns import column, columns_by_step
+from hpsearch.nn.columns import column, columns_by_step, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from hpsearch.study import TrainingSpec
+
+# What decides the factors, beside the number of updates.
+_KEYS = ("schedule", "schedule_end", "step_every", "step_factor", "warmup")
 
 # 0.07 * 100 is a little more than 7: a share that ends on an update must not end after it.
 _ROUNDING = 1e-9
@@ -97,8 +100,8 @@ def scheduled(
 def factors_of(
     specs: Sequence[TrainingSpec], updates: NDArray[np.int64], total_steps: int
 ) -> NDArray[np.float64]:
-    """Factors (updates, members), float64.
-
-    One member at a time: the last bits of a cosine may depend on where it stands in an array.
-    """
-    return np.stack([factors(spec, updates, total_steps) for spec in specs], axis=1)
+    """Factors (updates, members), or (updates, 1) where all members have one schedule; float64."""
+    keys = [tuple(getattr(spec, name) for name in _KEYS) for spec in specs]
+    distinct = dict(zip(keys, specs, strict=True))
+    numbers = {key: factors(spec, updates, total_steps) for key, spec in distinct.items()}
+    return side_by_side(keys, numbers)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hpsearch.nn.columns import columns_by_step
+from hpsearch.nn.columns import columns_by_step, side_by_side
 from hpsearch.nn.optimizers.rule import Rule
 from hpsearch.nn.schedules import factors_of
 
@@ -86,10 +86,6 @@ class AdamW(Adam):
 
 
 def powers(bases: Sequence[float], exponents: NDArray[np.int64]) -> NDArray[np.float64]:
-    """b^t, (exponents, bases).
-
-    One base at a time: the last bits of a power may depend on where it stands in an array.
-    """
+    """b^t: (exponents, bases), or (exponents, 1) where all bases agree."""
     t = exponents.astype(np.float64)
-    of = {base: np.power(base, t) for base in set(bases)}
-    return np.stack([of[base] for base in bases], axis=1)
+    return side_by_side(bases, {base: np.power(base, t) for base in set(bases)})
