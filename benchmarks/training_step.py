@@ -44,9 +44,11 @@ JAX_MODELS = 8
 # operations one day get a line of their own here, and are measured beside it.
 OUR_WAYS: dict[str, Callable[[], AbstractContextManager[None]]] = {"hpsearch": nullcontext}
 
-# Read by XLA when jax is imported.
+# Read by XLA when jax starts. The flags alone leave it a pool of one thread per core, which large
+# products and independent operations are spread over; NPROC is the pool's size.
 ONE_THREAD = {
     "JAX_PLATFORMS": "cpu",
+    "NPROC": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
 
@@ -65,9 +67,9 @@ class Case:
     optimizer: str
 
     def __str__(self) -> str:
-        same = [f"{width}x{len(list(run))}" for width, run in groupby(self.widths)]
-        widths = "-".join(same).replace("x1-", "-").removesuffix("x1")
-        return f"{widths}, batch {self.batch}, {self.optimizer}"
+        runs = [(width, len(list(run))) for width, run in groupby(self.widths)]
+        widths = [f"{w}x{n}" if n > 2 else "-".join([str(w)] * n) for w, n in runs]
+        return f"{'-'.join(widths)}, batch {self.batch}, {self.optimizer}"
 
     @property
     def settings(self) -> TrialSettings:
