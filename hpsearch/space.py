@@ -3,18 +3,56 @@
 A *range* is an `Interval` or a set of `Choices`. A *dimension* is a named range; a *box* is
 one range for every dimension. Positions inside a range are numbers in [0, 1], even in log
 space where the range is logarithmic, so that samplers and rules never need to know the scale.
+A choice may be a table of the study file: `Entries`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import Any, Literal, Self
 
 Scale = Literal["linear", "log"]
 Scalar = float | int | str | bool
-Value = Scalar | tuple[Scalar, ...]
+
+# The entry of a table that is the dimension's own value.
+OWN = "name"
+# Text that stands in a label without quotes: it is read neither as a number nor as two entries.
+_WORD = re.compile(r"(?!(true|false)$)[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A choice that is a table, such as `{ name = "adam", learning_rate = 0.001 }`.
+
+    Two tables with the same entries are equal, in whatever order they were written.
+
+    Attributes:
+        items: (key, value) of every entry; `name` first, then by key.
+
+    Raises:
+        ValueError: If there is no entry.
+    """
+
+    items: tuple[tuple[str, Value], ...]
+
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise ValueError("a table needs at least one entry, got {}")
+        ordered = sorted(self.items, key=lambda item: (item[0] != OWN, item[0]))
+        object.__setattr__(self, "items", tuple(ordered))
+
+    @property
+    def named(self) -> bool:
+        """Whether the table says the dimension's own value as `name`; else it is that value."""
+        return self.items[0][0] == OWN
+
+
+Value = Scalar | tuple[Scalar, ...] | Entries
 
 
 @dataclass(frozen=True)
@@ -70,6 +108,10 @@ class Interval:
         end = self.high if high >= 1 else end
         return Interval(start, end, self.scale, self.integer)
 
+    def ends(self) -> tuple[Value, ...]:
+        """The two ends."""
+        return (self.low, self.high)
+
     def contains(self, value: Value) -> bool:
         """Whether `value` is a number of this interval."""
         return isinstance(value, int | float) and self.low <= value <= self.high
@@ -106,11 +148,16 @@ class Choices:
         labels = [label(option) for option in self.options]
         # 1 and 1.0 have two labels and are one value.
         if min(len(set(labels)), len(set(self.options))) < len(labels):
-            raise ValueError(f"choices must differ from each other, got {list(self.options)}")
+            options = [plain(option) for option in self.options]
+            raise ValueError(f"choices must differ from each other, got {options}")
 
     def at(self, position: float) -> Value:
         """Option at `position` in [0, 1]; each has an equal share."""
         return self.options[min(int(position * len(self.options)), len(self.options) - 1)]
+
+    def ends(self) -> tuple[Value, ...]:
+        """All options: none lies between others."""
+        return self.options
 
     def contains(self, value: Value) -> bool:
         """Whether `value` is one of the options."""
@@ -169,6 +216,15 @@ class Box:
         """Whether every value lies in its dimension's range."""
         return all(d.range.contains(values[d.name]) for d in self.dimensions)
 
+    def corners(self) -> Iterator[dict[str, Value]]:
+        """Both ends or all choices of every two dimensions, the others at their first value."""
+        ends = {d.name: list(d.range.ends()) for d in self.dimensions}
+        first = {name: values[0] for name, values in ends.items()}
+        for name, values in ends.items():
+            yield from (first | {name: value} for value in values)
+        for one, other in combinations(ends, 2):
+            yield from (first | {one: x, other: y} for x, y in product(ends[one], ends[other]))
+
     def document(self) -> dict[str, dict[str, Any]]:
         """JSON form: {DIMENSION: range}; `Box.from_document` reads it back equal."""
         return {dimension.name: dimension.range.document() for dimension in self.dimensions}
@@ -188,16 +244,38 @@ def range_from_document(document: dict[str, Any]) -> Range:
     )
 
 
+def setting(dimension: str, value: Value) -> dict[str, Value]:
+    """Every key that a dimension's value sets: one, unless a table brings others along."""
+    if isinstance(value, Entries) and value.named:
+        return {dimension if key == OWN else key: entry for key, entry in value.items}
+    return {dimension: value}
+
+
 def label(value: Value) -> str:
-    """Unambiguous short text of a value: "relu", "0.1", "[50, 20]"."""
+    """Unambiguous short text of a value: `relu`, `0.1`, `[50, 20]`, `adam, learning_rate=0.001`."""
+    if isinstance(value, Entries):
+        return ", ".join(_entry(key, entry) for key, entry in value.items)
     return value if isinstance(value, str) else json.dumps(plain(value))
 
 
+def _entry(key: str, value: Value) -> str:
+    text = label(value)
+    if isinstance(value, str) and not _WORD.fullmatch(value):
+        text = json.dumps(value)
+    if isinstance(value, Entries):
+        text = f"{{{text}}}"
+    return text if key == OWN else f"{key}={text}"
+
+
 def plain(value: Any) -> Any:
-    """The value with tuples turned into lists, as JSON and TOML have them."""
+    """The value as JSON and TOML have it: tuples as lists, entries as an object."""
+    if isinstance(value, Entries):
+        return {key: plain(entry) for key, entry in value.items}
     return list(value) if isinstance(value, tuple) else value
 
 
 def frozen(value: Any) -> Value:
-    """The value with lists turned into tuples, so that it can be hashed and compared."""
+    """The value whose `plain` this is, such that it can be hashed and compared."""
+    if isinstance(value, dict):
+        return Entries(tuple((key, frozen(entry)) for key, entry in value.items()))
     return tuple(value) if isinstance(value, list) else value

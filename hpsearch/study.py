@@ -7,20 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, InstanceOf, model_validator
 
-from hpsearch.space import Box, Choices, Dimension, Interval, Range, Value, frozen, plain
-from hpsearch.wording import key_text, nearest, place, sentence, shown
+from hpsearch.dimensions import SpaceReader
+from hpsearch.keys import BatchSize, Count, CountFromZero, Number, Table, a_number
+from hpsearch.space import Box, Value, plain, setting
+from hpsearch.wording import place, shown
 
 # How often a training given in iterations is measured where the file does not say.
 _MEASUREMENTS = 50
@@ -29,42 +23,13 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 SOURCES_WITH_TEST_ROWS = frozenset({"mnist"})
 
 
-def _a_number(value: Any) -> Any:
-    """Refuse true, false and "10" where a number is meant; they would pass for one."""
-    if isinstance(value, bool | str):
-        raise ValueError("expected a number")  # noqa: TRY004 - pydantic collects ValueErrors
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
-# The largest is that of an SQL INTEGER.
-Count = Annotated[int, BeforeValidator(_a_number), Field(ge=1, le=2**31 - 1)]
-CountFromZero = Annotated[int, BeforeValidator(_a_number), Field(ge=0, le=2**31 - 1)]
-
-
-def _a_number_or_full(value: Any) -> Any:
-    """Refuse other words than "full" in one sentence instead of two."""
-    if isinstance(value, str) and value != "full":
-        raise ValueError('expected a whole number or "full"')
-    return value
-
-
-BatchSize = Annotated[Count | Literal["full"], BeforeValidator(_a_number_or_full)]
-
-
-class _Table(BaseModel):
-    """A table of the study file: unknown keys are mistakes, values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FirstRows(_Table):
+class FirstRows(Table):
     """`limit = { first = N }`: the source's first N rows, as they stand."""
 
     first: Count
 
 
-class Split(_Table):
+class Split(Table):
     """Shares of the rows; they add up to 1."""
 
     train: Annotated[Number, Field(gt=0, lt=1)] = 0.6
@@ -82,14 +47,14 @@ class Split(_Table):
         return self
 
 
-class DataSpec(_Table):
+class DataSpec(Table):
     """[data]: where the rows come from and how they are split."""
 
     source: Literal["digits", "moons", "mnist"] = "digits"
     split: Split | None = None
     limit: Count | FirstRows | None = None
     scaling: Literal["range", "standard", "none"] | None = None
-    samples: Annotated[int, BeforeValidator(_a_number), Field(ge=1)] = 1000
+    samples: Annotated[int, BeforeValidator(a_number), Field(ge=1)] = 1000
     noise: Annotated[Number, Field(ge=0)] = 0.2
 
     @model_validator(mode="after")
@@ -118,13 +83,13 @@ class DataSpec(_Table):
         return self.scaling or ("standard" if self.source == "moons" else "range")
 
 
-class Normal(_Table):
+class Normal(Table):
     """`initializer = { normal = STD }`: weights from a normal distribution."""
 
     normal: Annotated[Number, Field(gt=0)]
 
 
-class Constant(_Table):
+class Constant(Table):
     """`initializer = { constant = VALUE }`: every weight the same, to show why that fails."""
 
     constant: Number
@@ -133,7 +98,7 @@ class Constant(_Table):
 Initializer = Literal["he", "xavier", "glorot"] | Normal | Constant
 
 
-class ModelSpec(_Table):
+class ModelSpec(Table):
     """[model]: the network between the inputs and the classes."""
 
     hidden: tuple[Count, ...] = (50,)
@@ -144,15 +109,15 @@ class ModelSpec(_Table):
     output: Literal["softmax", "sigmoid"] = "softmax"
 
 
-class Draws(_Table):
+class Draws(Table):
     """`draws = { weights = S, batches = S }`: as published code draws with NumPy's RandomState.
 
     Initial weights come from RandomState(weights), the order of epoch e = 0, 1, ... from
     RandomState(batches + e); the trial's own seed is then of no consequence.
     """
 
-    weights: Annotated[int, BeforeValidator(_a_number), Field(ge=0, lt=2**31)]
-    batches: Annotated[int, BeforeValidator(_a_number), Field(ge=0, lt=2**31)]
+    weights: Annotated[int, BeforeValidator(a_number), Field(ge=0, lt=2**31)]
+    batches: Annotated[int, BeforeValidator(a_number), Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True)
@@ -179,7 +144,7 @@ class Length:
         return f"{self.count} {self.unit}{'' if self.count == 1 else 's'}{often}"
 
 
-class TrainingSpec(_Table):
+class TrainingSpec(Table):
     """[training]: how a network is trained. Rates are per update, decay is decoupled.
 
     What is None stands for what the optimizer's paper or its common use says.
@@ -236,7 +201,7 @@ class TrainingSpec(_Table):
         return Length(10 if self.epochs is None else self.epochs, "epoch")
 
 
-class SearchSpec(_Table):
+class SearchSpec(Table):
     """[search]: how many trials, and who proposes them."""
 
     rounds: Count = 3
@@ -245,14 +210,14 @@ class SearchSpec(_Table):
     seeds: Literal["common", "fresh"] = "common"
 
 
-class ConfirmationSpec(_Table):
+class ConfirmationSpec(Table):
     """[confirmation]: how many of the best are run again, over how many fresh seeds."""
 
     finalists: Count = 5
     seeds: Count = 5
 
 
-class TrialSettings(_Table):
+class TrialSettings(Table):
     """Everything one trial trains with: the file's values with its own put in."""
 
     model: ModelSpec
@@ -284,36 +249,20 @@ class TrialSettings(_Table):
         )
 
 
-def _read_space(value: Any) -> Box:
-    """The box of [space]; a ValueError has one line per mistake."""
-    if isinstance(value, Box):
-        for dimension in value.dimensions:
-            _check_legal(dimension)
-        return value
-    if not isinstance(value, dict) or not value:
-        raise ValueError("name at least one dimension, such as learning_rate")
-    dimensions, problems = [], []
-    for name, table in value.items():
-        try:
-            dimensions.append(_dimension(name, table))
-        except ValueError as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError("\n".join(problems))
-    return Box(tuple(dimensions))
+_SPACE = SpaceReader(ModelSpec, TrainingSpec)
 
 
-class StudySpec(_Table):
+class StudySpec(Table):
     """A whole study file, checked. `document()` and `from_document` go to JSON and back."""
 
     planned_samplers: ClassVar[frozenset[str]] = frozenset({"sobol", "random"})
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    seed: Annotated[int, BeforeValidator(_a_number), Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, BeforeValidator(a_number), Field(ge=0, lt=2**31)] = 0
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
-    space: Annotated[InstanceOf[Box], BeforeValidator(_read_space)]
+    space: Annotated[InstanceOf[Box], BeforeValidator(_SPACE.box)]
     search: SearchSpec = SearchSpec()
     confirmation: ConfirmationSpec = ConfirmationSpec()
 
@@ -321,10 +270,15 @@ class StudySpec(_Table):
         """What a trial with these values trains with.
 
         Args:
-            values: One value for every dimension of the space.
+            values: One value for every dimension of the space; a table among them sets its own
+                key and those it brings along.
+
+        Raises:
+            ValidationError: If the values cannot stand together.
         """
-        model = {n: plain(v) for n, v in values.items() if n in ModelSpec.model_fields}
-        training = {n: plain(v) for n, v in values.items() if n in TrainingSpec.model_fields}
+        keys = {k: plain(v) for n, value in values.items() for k, v in setting(n, value).items()}
+        model = {k: v for k, v in keys.items() if k in ModelSpec.model_fields}
+        training = {k: v for k, v in keys.items() if k in TrainingSpec.model_fields}
         return TrialSettings(
             model=ModelSpec.model_validate(self.model.model_dump() | model),
             training=TrainingSpec.model_validate(self.training.model_dump() | training),
@@ -355,96 +309,6 @@ class StudySpec(_Table):
     def differences(self, other: StudySpec) -> list[str]:
         """One line per key that differs: `[search] trials: 100 here, 50 there`."""
         return list(_differences(self._written_out(), other._written_out(), ()))
-
-
-# ---------------------------------------------------------------- dimensions
-
-
-class _IntervalTable(_Table):
-    low: Number
-    high: Number
-    scale: Literal["linear", "log"] = "linear"
-
-
-class _ChoicesTable(_Table):
-    choices: list[Any]
-
-
-def _dimension(name: str, table: Any) -> Dimension:
-    """One line of [space] as a dimension; mistakes are raised with the dimension's name."""
-    if _owner(name) is None:
-        known = [*ModelSpec.model_fields, *TrainingSpec.model_fields]
-        raise ValueError(f"{key_text(name)}: unknown dimension{nearest(name, known)}")
-    if not isinstance(table, dict):
-        raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
-            f"{name} = {shown(table)}: write a range {{ low = ..., high = ... }} or "
-            "{ choices = [...] }; a fixed value belongs in [model] or [training]"
-        )
-    form = _ChoicesTable if "choices" in table else _IntervalTable
-    try:
-        dimension = Dimension(name, _range(name, form.model_validate(table)))
-    except ValidationError as error:
-        detail = error.errors()[0]
-        key = ".".join(key_text(str(part)) for part in detail["loc"])
-        message = sentence(detail, list(form.model_fields))
-        raise ValueError(f"{name}.{key}: {message}") from error
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    _check_legal(dimension)
-    return dimension
-
-
-def _range(name: str, table: _IntervalTable | _ChoicesTable) -> Range:
-    if isinstance(table, _ChoicesTable):
-        return Choices(tuple(_choice(option) for option in table.choices))
-    return _interval(name, table)
-
-
-def _interval(name: str, table: _IntervalTable) -> Interval:
-    owner = _owner(name)
-    integer = owner is not None and _counts(owner.model_fields[name].annotation)
-    if integer and table.low == int(table.low) and table.high == int(table.high):
-        return Interval(int(table.low), int(table.high), table.scale, integer=True)
-    return Interval(table.low, table.high, table.scale, integer)
-
-
-def _counts(annotation: Any) -> bool:
-    """Whether a key takes whole numbers, perhaps among other things."""
-    forms = [annotation, *get_args(annotation)]
-    forms += [form for part in forms for form in get_args(part)]
-    return int in forms and float not in forms
-
-
-def _choice(option: Any) -> Value:
-    items = option if isinstance(option, list) else [option]
-    if all(isinstance(item, str | int | float | bool) for item in items):
-        return frozen(option)
-    raise ValueError(f"a choice is a string, a number, true, false or a list, got {option!r}")
-
-
-def _check_legal(dimension: Dimension) -> None:
-    """A dimension's ends and choices must be values its key accepts."""
-    declared = dimension.range
-    ends = declared.options if isinstance(declared, Choices) else (declared.low, declared.high)
-    for end in ends:
-        _legal(dimension.name, end)
-
-
-def _legal(name: str, value: Value) -> None:
-    owner = _owner(name)
-    if owner is None:
-        return
-    try:
-        owner.model_validate({name: plain(value)})
-    except ValidationError as error:
-        raise ValueError(f"{name}: {shown(plain(value))}: {sentence(error.errors()[0])}") from error
-
-
-def _owner(name: str) -> type[ModelSpec | TrainingSpec] | None:
-    """The table a dimension's name belongs to."""
-    if name in ModelSpec.model_fields:
-        return ModelSpec
-    return TrainingSpec if name in TrainingSpec.model_fields else None
 
 
 def _differences(here: Any, there: Any, path: tuple[str, ...]) -> list[str]:

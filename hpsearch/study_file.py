@@ -14,23 +14,36 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hpsearch.errors import StudyFileError
+from hpsearch.keys import forms_of, inner_keys
+from hpsearch.space import plain
 from hpsearch.study import (
     ConfirmationSpec,
     DataSpec,
     ModelSpec,
     SearchSpec,
-    Split,
     StudySpec,
     TrainingSpec,
 )
-from hpsearch.wording import place, sentence, shown
+from hpsearch.wording import of_likeliest_form, place, sentence, shown
 
 # TOML asks for 64-bit integers and no more.
 _INTEGER_BITS = 63
-# [model] initializer.normal is three deep; a list of lists in [space] is five.
+# [model] initializer.normal is three deep; a table in a table among choices in [space] is six.
 _DEEPEST = 8
+_TABLES: dict[str, type[BaseModel]] = {
+    "data": DataSpec,
+    "model": ModelSpec,
+    "training": TrainingSpec,
+    "search": SearchSpec,
+    "confirmation": ConfirmationSpec,
+}
 # Keys whose value has one of several forms; pydantic puts the form behind them in its path.
-_UNIONS = frozenset({("data", "limit"), ("model", "initializer"), ("training", "batch_size")})
+_UNIONS = frozenset(
+    (name, key)
+    for name, table in _TABLES.items()
+    for key in table.model_fields
+    if len(forms_of(table, key)) > 1
+)
 
 
 def load_study(path: Path) -> StudySpec:
@@ -107,24 +120,31 @@ def overridden(spec: StudySpec, **overrides: Any) -> StudySpec:
 
 def _validated(document: dict[str, Any], source: str) -> StudySpec:
     try:
-        return StudySpec.model_validate(document)
+        spec = StudySpec.model_validate(document)
     except ValidationError as error:
         raise StudyFileError(_problems(error, source)) from error
+    _check_combinations(spec, source)
+    return spec
+
+
+def _check_combinations(spec: StudySpec, source: str) -> None:
+    """Each value may be right and two of them not fit together; a worker must not find out."""
+    for values in spec.space.corners():
+        try:
+            spec.settings(values)
+        except ValidationError as error:
+            said = ", ".join(f"{name} = {shown(plain(value))}" for name, value in values.items())
+            message = f"{source}: [space] {said}: {sentence(error.errors()[0])}"
+            raise StudyFileError([message]) from error
 
 
 def _problems(error: ValidationError, source: str) -> list[str]:
-    """One line per key: of a union's branches, the one that got furthest speaks for it."""
-    details = error.errors()
-    furthest: dict[tuple[int | str, ...], ErrorDetails] = {}
-    for detail in sorted(details, key=_reach, reverse=True):
-        furthest.setdefault(_key(detail), detail)
-    order = dict.fromkeys(_key(detail) for detail in details)
-    return [f"{source}: {line}" for key in order for line in _about(furthest[key])]
-
-
-def _reach(detail: ErrorDetails) -> tuple[int, bool]:
-    """How near a union's branch is to what was written: a bad value is nearer than a wrong key."""
-    return len(detail["loc"]), detail["type"] not in {"missing", "extra_forbidden"}
+    """The lines about each key; of a key's several forms, the one that was meant speaks."""
+    groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for detail in error.errors():
+        groups.setdefault(_key(detail), []).append(detail)
+    meant = (of_likeliest_form(g, 2) if key in _UNIONS else g for key, g in groups.items())
+    return [f"{source}: {line}" for group in meant for detail in group for line in _about(detail)]
 
 
 def _key(detail: ErrorDetails) -> tuple[int | str, ...]:
@@ -167,15 +187,7 @@ def _missing(path: list[str]) -> str:
 
 
 def _known_keys(path: list[str]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {
-        "data": DataSpec,
-        "model": ModelSpec,
-        "training": TrainingSpec,
-        "search": SearchSpec,
-        "confirmation": ConfirmationSpec,
-    }
-    if path[:2] == ["data", "split"]:
-        return list(Split.model_fields)
-    if path and path[0] in tables and len(path) > 1:
-        return list(tables[path[0]].model_fields)
+    table = _TABLES.get(path[0]) if len(path) > 1 else None
+    if table is not None:
+        return inner_keys(table, path[1]) if len(path) > 2 else list(table.model_fields)  # noqa: PLR2004 - [table] key.inner
     return list(StudySpec.model_fields)

@@ -64,6 +64,25 @@ def sentence(detail: ErrorDetails, known: Sequence[str] = ()) -> str:
     return message[:1].lower() + message[1:]
 
 
+def of_likeliest_form(details: Sequence[ErrorDetails], depth: int) -> list[ErrorDetails]:
+    """Of a key that takes values of several forms, what is wrong with the form that was meant.
+
+    Args:
+        details: All that is said about the key, form after form.
+        depth: Where in a detail's path the form stands, behind the key.
+    """
+    meant = max(details, key=_fit)["loc"][: depth + 1]
+    found = [detail for detail in details if detail["loc"][: depth + 1] == meant]
+    misspelt = any(detail["type"] == "extra_forbidden" for detail in found)
+    return [d for d in found if d["type"] != "missing"] if misspelt else found
+
+
+def _fit(detail: ErrorDetails) -> tuple[int, bool]:
+    """The form that got furthest was meant; of several, a word for text, a check for the rest."""
+    telling = "literal_error" if isinstance(detail["input"], str) else "value_error"
+    return len(detail["loc"]), detail["type"] == telling
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """`; did you mean ...?`, or what is known, or nothing."""
     close = difflib.get_close_matches(name, known, n=1)

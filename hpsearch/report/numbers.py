@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hpsearch.space import OWN
+
 _MINUTE, _HOUR = 60, 3600
 
 
 def number(value: Any) -> str:
-    """Three significant digits; text and lists as they are."""
+    """Three significant digits; text as it is; a table as `adam (learning_rate=0.001)`."""
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(number(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        entries = ", ".join(f"{key}={number(v)}" for key, v in value.items() if key != OWN)
+        own = number(value[OWN]) if OWN in value else ""
+        return f"{own} ({entries})" if own and entries else own or entries
     return str(value)
 
 

@@ -287,16 +287,21 @@ def chance_of_absence(share: float, count: int) -> float:
 
 def _no_place(names: list[str], best: list[Outcome]) -> str:
     verb = "has" if len(names) == 1 else "have"
-    return f"{', '.join(names)} {verb} no place among the {_count(best)}" if names else ""
+    return f"{_listed(names)} {verb} no place among the {_count(best)}" if names else ""
 
 
 def _too_few(names: list[str], best: list[Outcome]) -> str:
-    return f"{_count(best)} are too few to drop {', '.join(names)}" if names else ""
+    return f"{_count(best)} are too few to drop {_listed(names)}" if names else ""
 
 
 def _never_tried(names: list[str]) -> str:
     verb = "was" if len(names) == 1 else "were"
-    return f"{', '.join(names)} {verb} never tried" if names else ""
+    return f"{_listed(names)} {verb} never tried" if names else ""
+
+
+def _listed(names: list[str]) -> str:
+    """Labels side by side; that of a table has commas of its own."""
+    return ", ".join(f"({name})" if "=" in name else name for name in names)
 
 
 def _kept(dimension: Dimension, count: int, edge: Edge | None, reason: str) -> LedgerRow:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpsearch.errors import UserError
 from hpsearch.search.outcomes import Outcome
-from hpsearch.space import Box, Choices, Interval, Range, Scalar, Value, label
+from hpsearch.space import Box, Choices, Entries, Interval, Range, Scalar, Value, label
 
 if TYPE_CHECKING:
     import optuna
@@ -109,7 +109,7 @@ def suggest(
 
 
 def distribution(range_: Range) -> optuna.distributions.BaseDistribution:
-    """Optuna's form of a range; an option that is a list stands there as its label."""
+    """Optuna's form of a range; an option that is a list or a table stands there as its label."""
     from optuna import distributions
 
     if isinstance(range_, Choices):
@@ -121,8 +121,8 @@ def distribution(range_: Range) -> optuna.distributions.BaseDistribution:
 
 
 def encoded(value: Value) -> Scalar:
-    """The value as Optuna stores it: scalars as they are, lists as their label."""
-    return label(value) if isinstance(value, tuple) else value
+    """The value as Optuna stores it: scalars as they are, lists and tables as their label."""
+    return label(value) if isinstance(value, tuple | Entries) else value
 
 
 def _decoded(params: dict[str, Scalar], box: Box) -> dict[str, Value]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpsearch.seeds import Purpose
+from hpsearch.space import frozen, label
 from hpsearch.store.mirroring import MirroredTrial, RoundRow
 from hpsearch.store.studies import StoredStudy
 
@@ -122,7 +123,7 @@ def trial_content(
         start=start,
         end=end,
         status=STATUS[trial.state],
-        params={name: text(value) for name, value in trial.values.items()},
+        params={name: label(frozen(value)) for name, value in trial.values.items()},
         metrics=tuple(_curve(trial, start, end)) + tuple(_scores(trial, end, test)),
         tags=_trial_tags(trial, elite=elite, test=test),
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hpsearch.space import frozen, label
 from hpsearch.tracking.content import NOTE_TAG, Measurement, figure_measurements, text
 
 JSON = dict[str, Any]
@@ -63,7 +64,7 @@ def study_tags(study: JSON, ledger: Sequence[JSON]) -> dict[str, str]:
     tags = {"state": study["state"]}
     if study["winner"]:
         winner = study["winner"]
-        tags |= {f"winner/{name}": text(value) for name, value in winner["values"].items()}
+        tags |= {f"winner/{n}": label(frozen(value)) for n, value in winner["values"].items()}
         tags["winner/seeds"] = text(winner["seeds"])
     if study["test"]:
         tags["test_openings"] = text(study["test"]["openings"])
@@ -131,9 +132,12 @@ def _ranges_table(ledger: Sequence[JSON], opened: int) -> list[str]:
 
 def _range(row: JSON) -> str:
     if "choices" in row:
-        return ", ".join(text(choice) for choice in row["choices"])
+        return ", ".join(_short(choice) for choice in row["choices"])
     return f"{_short(row['low'])} to {_short(row['high'])}"
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else text(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    said = label(frozen(value))
+    return f"({said})" if isinstance(value, dict) else said

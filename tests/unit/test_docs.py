@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from hpsearch import study
+from hpsearch import dimensions, study
 from hpsearch.cli.main import app
 from hpsearch.data.prepared import prepare
 from hpsearch.final import open_sealed_test
@@ -41,7 +41,7 @@ TABLES = {
 INLINE_TABLES = {
     "[data]": [study.Split, study.FirstRows],
     "[model]": [study.Normal],
-    "[space]": [study._IntervalTable, study._ChoicesTable],
+    "[space]": [dimensions.IntervalTable, dimensions.ChoicesTable],
 }
 KEYS = [
     (heading, name)

@@ -7,13 +7,32 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hpsearch.space import Box, Choices, Dimension, Interval, label, range_from_document
+from hpsearch.space import (
+    Box,
+    Choices,
+    Dimension,
+    Entries,
+    Interval,
+    frozen,
+    label,
+    plain,
+    range_from_document,
+    setting,
+)
 
 positions = st.floats(0, 1)
 scalars = st.one_of(
     st.integers(-1000, 1000), st.floats(-1e6, 1e6), st.booleans(), st.text(max_size=5)
 )
-options = st.one_of(scalars, st.tuples(st.integers(1, 99), st.integers(1, 99)))
+lists = st.tuples(st.integers(1, 99), st.integers(1, 99))
+entries = st.recursive(
+    st.one_of(scalars, lists),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["name", "a", "b", "c d"]), inner, min_size=1, max_size=3
+    ).map(lambda table: Entries(tuple(table.items()))),
+    max_leaves=4,
+)
+options = st.one_of(scalars, lists, entries)
 
 
 @st.composite
@@ -149,6 +168,53 @@ def test_choices_keep_their_order_when_some_are_dropped():
     assert Choices(("a", (50, 20), 3)).keeping({"3", "a"}) == Choices(("a", 3))
 
 
+ADAM = Entries((("learning_rate", 0.001), ("name", "adam")))
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({"name": "adam", "learning_rate": 0.001}, "adam, learning_rate=0.001"),
+        ({"normal": 0.01}, "normal=0.01"),
+        ({"name": "sgd"}, "sgd"),
+        ({"name": "relu", "hidden": [50, 20]}, "relu, hidden=[50, 20]"),
+        (
+            {"initializer": {"normal": 1.0}, "batch_norm": True, "name": "sigmoid"},
+            "sigmoid, batch_norm=true, initializer={normal=1.0}",
+        ),
+        ({"name": {"normal": 1}, "a": "b, c=d", "e": "1"}, '{normal=1}, a="b, c=d", e="1"'),
+    ],
+)
+def test_tables_have_a_label(table, text):
+    """A table's label has its own value first, and text in quotes where it could be misread."""
+    assert label(frozen(table)) == text
+    assert plain(frozen(table)) == table
+
+
+@given(entries, entries)
+def test_different_tables_have_different_labels(one, other):
+    """The label of a table tells it from every other table."""
+    assume(isinstance(one, Entries) and isinstance(other, Entries))
+    assert (label(one) == label(other)) == (json.dumps(plain(one)) == json.dumps(plain(other)))
+
+
+def test_the_order_of_entries_makes_no_difference():
+    """A table written the other way round is the same choice, and cannot stand there twice."""
+    assert frozen({"name": "adam", "learning_rate": 0.001}) == ADAM
+    assert hash(frozen({"name": "adam", "learning_rate": 0.001})) == hash(ADAM)
+    with pytest.raises(ValueError, match="must differ from each other"):
+        Choices((ADAM, frozen({"name": "adam", "learning_rate": 0.001})))
+    with pytest.raises(ValueError, match="at least one entry"):
+        Entries(())
+
+
+def test_a_named_table_sets_several_keys():
+    """`name` is the dimension's own value; a table without it is that value itself."""
+    assert setting("optimizer", ADAM) == {"optimizer": "adam", "learning_rate": 0.001}
+    assert setting("initializer", frozen({"normal": 1})) == {"initializer": frozen({"normal": 1})}
+    assert setting("hidden", (50, 20)) == {"hidden": (50, 20)}
+
+
 # ------------------------------------------------------------------- documents
 
 
@@ -186,3 +252,14 @@ def test_a_box_contains_what_all_its_ranges_contain():
     assert box.at([0.5, 0.9]) == {"x": 0.5, "y": "b"}
     with pytest.raises(ValueError, match="shorter"):
         box.at([0.5])
+
+
+def test_corners_meet_every_two_values():
+    """Both ends and all choices stand beside those of every other dimension."""
+    ranges = {"x": Interval(0, 1), "y": Choices(("a", "b", "c")), "z": Choices((1, 2))}
+    box = Box(tuple(Dimension(name, found) for name, found in ranges.items()))
+    corners = list(box.corners())
+    for one, other in (("x", "y"), ("x", "z"), ("y", "z")):
+        met = {(values[one], values[other]) for values in corners}
+        assert len(met) == len(ranges[one].ends()) * len(ranges[other].ends())
+    assert all(box.contains(values) for values in corners)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hpsearch.catalog import shipped_studies
 from hpsearch.errors import StudyFileError
 from hpsearch.space import Choices, Interval
-from hpsearch.study import Normal, StudySpec
+from hpsearch.study import Constant, Normal, StudySpec
 from hpsearch.study_file import load_study, overridden, parse_study
 
 GOOD = """
@@ -171,8 +171,8 @@ MISTAKES = [
     ),
     (
         'learning_rate = { low = 1e-6, high = 1e-2, scale = "log" }',
-        'initializer = { choices = ["he", { normal = 0.1 }] }',
-        "[space] initializer: a choice is a string, a number, true, false or a list, got",
+        "epochs = { choices = [2026-11-21] }",
+        "[space] epochs: a choice is a string, a number, true, false, a list or a table, got",
     ),
     (
         'learning_rate = { low = 1e-6, high = 1e-2, scale = "log" }',
@@ -189,6 +189,69 @@ MISTAKES = [
     ("seed = 7", "seed = ", "not a TOML file: Invalid value (at line 3"),
     ("seed = 7", "seed = " + 5000 * "1", "not a TOML file: Exceeds the limit"),
     ("seed = 7", "seed = " + 5000 * "[", "nested too deeply"),
+]
+
+
+# Choices that are tables, and the one line that must be said about them.
+TABLE_MISTAKES = [
+    (
+        'optimizer = { choices = ["sgd", { name = "adam", learning_rat = 0.1 }] }',
+        "optimizer.choices.1.learning_rat: unknown key; did you mean 'learning_rate'?",
+    ),
+    (
+        'optimizer = { choices = [{ name = "adam", learning_rate = -0.1 }] }',
+        "optimizer.choices.0.learning_rate = -0.1: must be above 0",
+    ),
+    (
+        'optimizer = { choices = [{ name = "adan" }] }',
+        "optimizer.choices.0.name = \"adan\": expected 'sgd', ",
+    ),
+    (
+        "optimizer = { choices = [{ learning_rate = 0.1 }] }",
+        'optimizer.choices.0 = {"learning_rate": 0.1}: say which optimizer as name: { name = ',
+    ),
+    (
+        'optimizer = { choices = [{ name = "adam", optimizer = "sgd" }] }',
+        'optimizer.choices.0.optimizer = "sgd": write name for the optimizer itself',
+    ),
+    (
+        (
+            'optimizer = { choices = [{ name = "adam", momentum = 0.5 }] }\n'
+            "momentum = { low = 0.1, high = 0.9 }"
+        ),
+        "optimizer.choices.0.momentum = 0.5: momentum is a dimension of its own; remove one of the",
+    ),
+    (
+        (
+            'optimizer = { choices = [{ name = "adam", momentum = 0.5 }] }\n'
+            'activation = { choices = ["tanh", { name = "relu", momentum = 0.9 }] }'
+        ),
+        "activation.choices.1.momentum = 0.9: optimizer brings momentum along too; remove one of",
+    ),
+    (
+        "initializer = { choices = [{ normal = 0 }] }",
+        "initializer.choices.0.normal = 0: must be above 0",
+    ),
+    (
+        'activation = { choices = [{ name = "relu", initializer = { norml = 1 } }] }',
+        "activation.choices.0.initializer.norml: unknown key; did you mean 'normal'?",
+    ),
+    (
+        'optimizer = { choices = [{ name = "adam", l2 = 0 }, { l2 = 0, name = "adam" }] }',
+        "optimizer: choices must differ from each other, got",
+    ),
+    ("optimizer = { choices = [{}] }", "optimizer: a table needs at least one entry, got {}"),
+    (
+        (
+            "epochs = { choices = [5, 10] }\nactivation = { choices = ['tanh', "
+            "{ name = 'relu', iterations = 5 }] }"
+        ),
+        'epochs = 5, activation = {"name": "relu", "iterations": 5}: write epochs or iterations',
+    ),
+    (
+        "batch_norm = { choices = [false, true] }\nbatch_size = { low = 1, high = 9 }",
+        "batch_norm = true, batch_size = 1: batch_norm needs batches of 2 rows or more",
+    ),
 ]
 
 
@@ -280,6 +343,49 @@ def test_a_trials_values_replace_those_of_the_file():
     assert spec.settings({}).training.learning_rate == 0.5
 
 
+def test_a_table_brings_keys_along():
+    """A choice that is a table sets its own key and others, whatever the file says of those."""
+    text = """
+    name = "a"
+    [training]
+    learning_rate = 0.5
+    [space]
+    optimizer = { choices = ["sgd", { name = "adam", learning_rate = 0.001, epochs = 3 }] }
+    activation = { choices = [{ name = "sigmoid", initializer = { normal = 1.0 } }, "relu"] }
+    """
+    spec = parse_study(text, "study.toml")
+    (sgd, adam), (sigmoid, relu) = (d.range.options for d in spec.space.dimensions)
+    trial = spec.settings({"optimizer": adam, "activation": sigmoid})
+    assert (trial.training.optimizer, trial.training.learning_rate) == ("adam", 0.001)
+    assert (trial.training.epochs, trial.model.initializer) == (3, Normal(normal=1.0))
+    assert trial.model.activation == "sigmoid"
+    trial = spec.settings({"optimizer": sgd, "activation": relu})
+    assert (trial.training.learning_rate, trial.training.epochs) == (0.5, None)
+    assert trial.model.initializer == "he"
+
+
+def test_a_table_without_a_name_is_the_keys_own_value():
+    """A key that accepts a table may have one among its choices."""
+    line = 'initializer = { choices = ["he", { normal = 0.01 }, { constant = 0.0 }] }'
+    spec = parse_study(f'name = "a"\n[space]\n{line}', "study.toml")
+    (dimension,) = spec.space.dimensions
+    tried = [spec.settings({"initializer": o}).model.initializer for o in dimension.range.options]
+    assert tried == ["he", Normal(normal=0.01), Constant(constant=0.0)]
+    assert StudySpec.from_document(json.loads(json.dumps(spec.document()))) == spec
+
+
+def test_a_changed_table_is_a_difference():
+    """The line about choices that differ shows the tables of both."""
+    text = 'name = "a"\n[space]\noptimizer = {{ choices = [{{ name = "adam", l2 = {} }}] }}'
+    one, other = (parse_study(text.format(l2), "study.toml") for l2 in (0.1, 0.2))
+    assert one.differences(other) == [
+        (
+            '[space] optimizer.choices: [{"name": "adam", "l2": 0.1}] here, '
+            '[{"name": "adam", "l2": 0.2}] there'
+        )
+    ]
+
+
 def test_a_value_no_key_accepts_is_refused():
     """`settings` checks a trial's values as the file's own are checked."""
     spec = parse_study(GOOD, "study.toml")
@@ -350,6 +456,13 @@ def test_a_mistake_is_one_line(old, new, line):
     assert said.startswith(f"study.toml: {line}")
 
 
+@pytest.mark.parametrize(("lines", "expected"), TABLE_MISTAKES)
+def test_a_mistake_in_a_table_is_one_line(lines, expected):
+    """What a choice brings along is checked as if it stood in the file, and with the others."""
+    (said,) = problems_of(f'name = "a"\n[space]\n{lines}')
+    assert said.startswith(f"study.toml: [space] {expected}")
+
+
 def test_every_mistake_has_its_line():
     """Mistakes in several tables, in one table and in one dimension each are all listed."""
     text = """
@@ -396,9 +509,9 @@ NUMBERS = {
 }
 COUNTS = {"epochs": st.integers(1, 10_000), "batch_size": st.integers(1, 10_000)}
 CHOICES = {
-    "activation": ["relu", "sigmoid", "tanh"],
-    "optimizer": ["sgd", "momentum", "adam"],
-    "initializer": ["he", "xavier"],
+    "activation": ["relu", {"name": "sigmoid", "dropout": 0.5}, {"name": "tanh", "dropout": 0.1}],
+    "optimizer": ["sgd", {"name": "sgd", "rho": 0.5}, {"name": "adam", "rho": 0.9}],
+    "initializer": ["he", "xavier", {"normal": 0.01}, {"constant": 0}],
     "hidden": [[], [5], [50, 20], [100] * 6],
     "batch_size": [8, 16, 32],
     "learning_rate": [0.1, 0.01, 1],

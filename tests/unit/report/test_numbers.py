@@ -27,6 +27,11 @@ def test_ranges_and_scores_read_well():
     """A range shows its ends, choices their list, a missing score a dash."""
     assert shown_range({"low": 1e-6, "high": 0.01}) == "1e-06 .. 0.01"
     assert shown_range({"choices": ["relu", [50]]}) == "relu, [50]"
+    table = {"name": "adam", "learning_rate": 0.00123456}
+    assert shown_range({"choices": [table, "sgd"]}) == "adam (learning_rate=0.00123), sgd"
+    assert shown_values({"optimizer": table, "initializer": {"normal": 0.01}}) == (
+        "optimizer adam (learning_rate=0.00123), initializer normal=0.01"
+    )
     assert score(None) == "-"
     assert score(0.96824) == "0.9682"
     assert shown_values({"a": 0.5, "b": "x"}) == "a 0.5, b x"

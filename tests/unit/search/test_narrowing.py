@@ -18,7 +18,7 @@ from hpsearch.search.narrowing import (
     standard_error,
 )
 from hpsearch.search.outcomes import Outcome
-from hpsearch.space import Box, Choices, Dimension, Interval
+from hpsearch.space import Box, Choices, Dimension, Interval, frozen
 
 RATE = Interval(1e-6, 1e-2, "log")
 ROWS = 100_000  # so many that the noise of a score widens nothing
@@ -287,6 +287,24 @@ def test_a_choice_with_one_elite_stays():
     found = by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2})
     found.append(Outcome(90, {"x": "tanh"}, 0.9, 0.1))
     assert choices_row(found).range == Choices(("relu", "tanh"))
+
+
+def test_tables_are_dropped_like_any_choice():
+    """A choice that is a table is dropped whole, and its entries cannot be misread."""
+    adam, sgd, slow = (
+        frozen({"name": name, "learning_rate": rate})
+        for name, rate in (("adam", 0.001), ("sgd", 0.1), ("sgd", 1e-6))
+    )
+    scores = {adam: 0.9, sgd: 0.3, slow: 0.2}
+    found = [
+        Outcome(30 * i + j, {"x": choice}, score, 0.1)
+        for i, (choice, score) in enumerate(scores.items())
+        for j in range(30)
+    ]
+    row = choices_row(found, Choices((adam, sgd, slow)))
+    assert (row.decision, row.range) == ("narrowed", Choices((adam,)))
+    lost = "(sgd, learning_rate=0.1), (sgd, learning_rate=1e-06) have no place among the 30 elites"
+    assert lost in row.reason
 
 
 def test_few_elites_drop_no_choice():

@@ -16,7 +16,7 @@ from hpsearch.search.sampling import (
     plan,
     suggest,
 )
-from hpsearch.space import Box, Choices, Dimension, Interval
+from hpsearch.space import Box, Choices, Dimension, Entries, Interval, frozen
 
 EVERY_KIND = Box(
     (
@@ -26,6 +26,7 @@ EVERY_KIND = Box(
         Dimension("units", Interval(1, 1000, "log", integer=True)),
         Dimension("activation", Choices(("relu", "tanh"))),
         Dimension("hidden", Choices(((50,), (100, 100), 3, True, "4"))),
+        Dimension("optimizer", Choices((frozen({"name": "adam", "rate": 0.1}), "sgd"))),
     )
 )
 SQUARE = Box((Dimension("x", Interval(0.0, 1.0)), Dimension("y", Interval(0.0, 1.0))))
@@ -90,6 +91,7 @@ def test_suggestions_lie_in_the_box(sampler):
         assert all(EVERY_KIND.contains(point) for point in found)
         assert all(isinstance(p["batch"], int) for p in found)
         assert {type(p["hidden"]) for p in found} <= {tuple, int, bool, str}
+        assert {type(p["optimizer"]) for p in found} <= {Entries, str}
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])

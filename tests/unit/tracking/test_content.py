@@ -60,6 +60,13 @@ def test_values_are_params_that_read_back():
     assert params == {"learning_rate": "0.1", "activation": "relu", "hidden": "[50, 20]"}
 
 
+def test_tables_are_params_by_their_label():
+    """A choice that is a table is one readable text in MLflow's columns."""
+    values = {"optimizer": {"name": "adam", "learning_rate": 0.001}, "initializer": {"normal": 1.0}}
+    params = trial_content("s", _trial(values=values), elite=False, test=None).params
+    assert params == {"optimizer": "adam, learning_rate=0.001", "initializer": "normal=1.0"}
+
+
 def test_trial_nobody_ever_held_has_a_time():
     """A failed trial without a start gets its end as its start."""
     content = trial_content("s", _trial(started=None, epochs=()), elite=False, test=None)
