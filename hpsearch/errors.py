@@ -11,6 +11,7 @@ HpsearchError
 │   │   └── NoStudiesError     it holds no hpsearch studies, and was not to be given any
 │   └── TrackingError        the tracking server or its port cannot be used
 ├── LeaseLostError         a worker came back too late; its result is not counted
+├── CannotDrawError        a figure needs what the study does not have, or not yet
 ├── TrainingStoppedError   training was asked to stop before its last epoch
 └── Interrupted            the search was asked to stop, and did; nothing is lost
 ```
@@ -61,6 +62,10 @@ class TrackingError(UserError):
 
 class LeaseLostError(HpsearchError):
     """The claim's lease lapsed and somebody else owns the trials now."""
+
+
+class CannotDrawError(HpsearchError):
+    """A figure needs what the study does not have, or not yet; its text says what."""
 
 
 class TrainingStoppedError(HpsearchError):

@@ -9,18 +9,27 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, InstanceOf, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hpsearch.dimensions import SpaceReader
 from hpsearch.keys import BatchSize, Count, CountFromZero, Number, Table, a_number
 from hpsearch.space import Box, Value, plain, setting
-from hpsearch.wording import place, shown
+from hpsearch.wording import nearest, place, shown
 
 # How often a training given in iterations is measured where the file does not say.
 _MEASUREMENTS = 50
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 # Sources that come with their own test rows: the split must not name a test share for them.
 SOURCES_WITH_TEST_ROWS = frozenset({"mnist"})
+# Samplers that try every combination once, so that each trial is a curve with a name.
+_GRIDS: frozenset[str] = frozenset({"grid"})
 
 
 class FirstRows(Table):
@@ -217,6 +226,30 @@ class ConfirmationSpec(Table):
     seeds: Count = 5
 
 
+FigureName = Literal["best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table"]
+
+
+class Published(Table):
+    """`published = { LABEL = { accuracy = A, cost = C } }`: what others report of one trial."""
+
+    accuracy: Number | None = None
+    cost: Number | None = None
+    note: str | None = None
+
+
+class ReportSpec(Table):
+    """[report]: what `hpsearch report` draws. It may change at any time: nothing is trained by it.
+
+    `figures` is None where the study chooses; see `StudySpec.figures`.
+    """
+
+    figures: Annotated[tuple[FigureName, ...], Field(min_length=1)] | None = None
+    smooth: Count = 1
+    panel: str | None = None
+    cost_at: CountFromZero | None = None
+    published: dict[str, Published] = {}
+
+
 class TrialSettings(Table):
     """Everything one trial trains with: the file's values with its own put in."""
 
@@ -265,6 +298,16 @@ class StudySpec(Table):
     space: Annotated[InstanceOf[Box], BeforeValidator(_SPACE.box)]
     search: SearchSpec = SearchSpec()
     confirmation: ConfirmationSpec = ConfirmationSpec()
+    report: ReportSpec = ReportSpec()
+
+    @field_validator("report")
+    @classmethod
+    def _panel_is_a_dimension(cls, report: ReportSpec, info: ValidationInfo) -> ReportSpec:
+        box = info.data.get("space")
+        if box is not None and report.panel is not None and report.panel not in box.names:
+            hint = nearest(report.panel, box.names)
+            raise ValueError(f"panel = {shown(report.panel)}: no dimension of [space]{hint}")
+        return report
 
     def settings(self, values: dict[str, Value]) -> TrialSettings:
         """What a trial with these values trains with.
@@ -289,6 +332,15 @@ class StudySpec(Table):
         """Search trials over all rounds."""
         return self.search.rounds * self.search.trials
 
+    @property
+    def figures(self) -> tuple[FigureName, ...]:
+        """The figures the file names, else what shows a study of this kind best."""
+        if self.report.figures is not None:
+            return self.report.figures
+        if self.training.length.count == 0:
+            return ("layers",)
+        return ("loss-curves",) if self.search.sampler in _GRIDS else ("best-trials",)
+
     def document(self) -> dict[str, Any]:
         """JSON form; `StudySpec.from_document` reads it back equal."""
         document = self.model_dump(mode="json", exclude={"space"})
@@ -301,13 +353,17 @@ class StudySpec(Table):
         return cls.model_validate(document | {"space": space})
 
     def _written_out(self) -> dict[str, Any]:
-        """The document with the defaults that depend on the source, as if they stood there."""
+        """What decides the results; defaults that depend on the source as if they stood there."""
         document = self.document()
+        document.pop("report")
         filled = {"split": self.data.shares.model_dump(), "scaling": self.data.scaler}
         return document | {"data": document["data"] | filled}
 
     def differences(self, other: StudySpec) -> list[str]:
-        """One line per key that differs: `[search] trials: 100 here, 50 there`."""
+        """One line per key that differs: `[search] trials: 100 here, 50 there`.
+
+        [report] is left out: it changes no result.
+        """
         return list(_differences(self._written_out(), other._written_out(), ()))
 
 

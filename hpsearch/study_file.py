@@ -20,6 +20,8 @@ from hpsearch.study import (
     ConfirmationSpec,
     DataSpec,
     ModelSpec,
+    Published,
+    ReportSpec,
     SearchSpec,
     StudySpec,
     TrainingSpec,
@@ -36,6 +38,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "training": TrainingSpec,
     "search": SearchSpec,
     "confirmation": ConfirmationSpec,
+    "report": ReportSpec,
 }
 # Keys whose value has one of several forms; pydantic puts the form behind them in its path.
 _UNIONS = frozenset(
@@ -187,6 +190,8 @@ def _missing(path: list[str]) -> str:
 
 
 def _known_keys(path: list[str]) -> list[str]:
+    if path[:2] == ["report", "published"]:
+        return list(Published.model_fields)
     table = _TABLES.get(path[0]) if len(path) > 1 else None
     if table is not None:
         return inner_keys(table, path[1]) if len(path) > 2 else list(table.model_fields)  # noqa: PLR2004 - [table] key.inner

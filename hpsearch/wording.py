@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-_TABLES = frozenset({"data", "model", "training", "space", "search", "confirmation"})
+_TABLES = frozenset({"data", "model", "training", "space", "search", "confirmation", "report"})
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

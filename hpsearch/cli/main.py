@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from hpsearch.cli import check, list_, new, ranges, show, start, sync, test, trials, ui, worker
+from hpsearch.cli import (
+    check,
+    list_,
+    new,
+    ranges,
+    report,
+    show,
+    start,
+    sync,
+    test,
+    trials,
+    ui,
+    worker,
+)
 from hpsearch.errors import HpsearchError, UserError
 from hpsearch.launch.threads import one_blas_thread
 
@@ -24,6 +37,7 @@ app.command("list")(list_.list_studies)
 app.command()(show.show)
 app.command()(ranges.ranges)
 app.command()(trials.trials)
+app.command()(report.report)
 app.command()(test.test)
 app.command()(sync.sync)
 app.command()(new.new)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.report.documents import JSON, finished_trials
+from hpsearch.report.figures.table import OutcomeTable
 from hpsearch.report.numbers import score, shown_range, shown_values
 
 
@@ -71,6 +72,16 @@ def print_trials(console: Console, trials: Sequence[JSON]) -> None:
         message = [escape(trial["message"] or "")] if with_messages else []
         table.add_row(*cells, *message)
     console.print(table)
+
+
+def print_outcomes(console: Console, outcomes: OutcomeTable) -> None:
+    """How every trial ended, with the sentences that belong to it."""
+    table = new_table(*outcomes.head, title=outcomes.title)
+    for row in outcomes.rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+    for note in outcomes.notes:
+        console.print(note, markup=False)
 
 
 def rounds_table(rounds: Sequence[JSON], following: Sequence[JSON]) -> Table:

@@ -1,0 +1,1 @@
+"""A study's figures: one file for each, drawn from documents alone; the only user of matplotlib."""

@@ -1,0 +1,83 @@
+"""Training and validation accuracy in one axes: the gap between them is overfitting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import cycle
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hpsearch.report.figures.canvas import COLOURS, folded, panes
+from hpsearch.report.figures.groups import by_value, labels_besides
+from hpsearch.report.figures.material import Material, Trial
+
+_TRAINING, _VALIDATION = "training_accuracy", "validation_accuracy"
+# More axes than this cannot be read; the best trials are shown then.
+MOST, COLUMNS = 20, 4
+# So many axes beside each other may be wide.
+_FEW = 3
+
+
+def accuracy_curves(material: Material) -> Figure:
+    """One axes for each trial, or with `panel` for each value of that dimension.
+
+    Raises:
+        CannotDrawError: If no trial has a training accuracy, or `panel` no choices.
+    """
+    found, panel = material.with_metric(_TRAINING), material.report.panel
+    groups = by_value(material, panel) if panel else _by_trial(material, found)
+    names = labels_besides(material, panel) if panel else {}
+    told_apart = dict.fromkeys(name for name in names.values() if name)
+    colours = dict(zip(told_apart, cycle(COLOURS), strict=False))
+    width = 4.2 if len(groups) <= _FEW else 3.2
+    title = material.title(f"accuracy on training and validation rows{_which(material, groups)}")
+    labels, height = (material.unit, "accuracy"), 0.75 * width
+    figure, axes = panes(title, len(groups), COLUMNS, labels, width=width, height=height)
+    for (label, trials), ax in zip(groups.items(), axes, strict=True):
+        for trial in trials:
+            _draw(ax, trial, colours.get(names.get(trial.number, "")))
+        ax.set_title("\n".join([folded(label, round(width * 11)), *_ends(trials)]))
+    axes[0].set_ylim(0, 1.02)
+    key = _key(colours)
+    figure.legend(handles=key, loc="outside lower center", ncols=min(4, len(key)))
+    return figure
+
+
+def _by_trial(material: Material, found: list[Trial]) -> dict[str, list[Trial]]:
+    if len(found) > MOST:
+        found = material.best(MOST) or found[:MOST]
+    return {trial.label: [trial] for trial in found}
+
+
+def _which(material: Material, groups: Mapping[str, list[Trial]]) -> str:
+    shown = sum(len(trials) for trials in groups.values())
+    return "" if shown == len(material.trials) else f", {shown} of {len(material.trials)} trials"
+
+
+def _draw(ax: Axes, trial: Trial, colour: str | None) -> None:
+    """Both curves, in the trial's colour or, where it is alone, in one of their own each."""
+    solid, dashed = colour or COLOURS[0], colour or COLOURS[1]
+    ax.plot(*trial.curve(_VALIDATION), color=solid, label=f"validation, {trial.label}")
+    ax.plot(*trial.curve(_TRAINING), color=dashed, linestyle="--", label=f"training, {trial.label}")
+
+
+def _ends(trials: list[Trial]) -> list[str]:
+    """Under a title: how far apart a lone trial's curves end, or how many trials diverged."""
+    diverged = sum(trial.diverged for trial in trials)
+    if diverged:
+        return ["diverged" if len(trials) == 1 else f"{diverged} diverged"]
+    training, validation = trials[0].last(_TRAINING), trials[0].last(_VALIDATION)
+    if len(trials) > 1 or training is None or validation is None:
+        return []
+    return [f"ends at {training:.2f} and {validation:.2f}: gap {training - validation:.2f}"]
+
+
+def _key(colours: Mapping[str, str]) -> list[Line2D]:
+    solid, dashed = ("black", "black") if colours else COLOURS[:2]
+    lines = [
+        Line2D([], [], color=dashed, linestyle="--", label="training"),
+        Line2D([], [], color=solid, label="validation"),
+    ]
+    return lines + [Line2D([], [], color=c, label=folded(name, 60)) for name, c in colours.items()]

@@ -1,0 +1,123 @@
+"""The house style of figures: colours that everybody can tell apart, and bytes of a PNG."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), without the yellow, which is hard to see on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", "-.", ":")
+QUIET = "#BBBBBB"
+_DOTS_PER_INCH = 150
+_STYLE: Any = {
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.titlesize": 13,
+    "font.size": 10,
+    "grid.color": "#E6E6E6",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "text.parse_math": False,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in our style, whatever the user's matplotlibrc says; nothing of it stays."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def single(title: str, width: float = 9.0, height: float = 5.0) -> tuple[Figure, Axes]:
+    """A figure with one axes; inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(_wrapped(title, width))
+    return figure, figure.add_subplot()
+
+
+def panes(
+    title: str,
+    count: int,
+    columns: int,
+    labels: tuple[str, str],
+    *,
+    width: float = 2.6,
+    height: float = 2.2,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` axes in rows of `columns`, all with the same limits.
+
+    Args:
+        title: Of the whole figure.
+        count: How many axes.
+        columns: At most so many beside each other.
+        labels: Of the x axes at the bottom, and of the y axes on the left.
+        width: Of one axes, inches.
+        height: Of one axes, inches.
+    """
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    whole = max(columns * width, 6.0)
+    figure = Figure(figsize=(whole, rows * height + 0.9), layout="constrained")
+    figure.suptitle(_wrapped(title, whole))
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for empty in axes[count:]:
+        empty.remove()
+    for position, ax in enumerate(axes[:count]):
+        if position + columns >= count:
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel(labels[0])
+        if position % columns == 0:
+            ax.set_ylabel(labels[1])
+    return figure, axes[:count]
+
+
+def line_style(position: int) -> dict[str, Any]:
+    """Colour and dashes of the curve at a position; they repeat after 28."""
+    turn, colour = divmod(position, len(COLOURS))
+    return {"color": COLOURS[colour], "linestyle": STYLES[turn % len(STYLES)]}
+
+
+def folded(text: str, width: int, lines: int = 4) -> str:
+    """The text on a few lines of about `width` characters, broken after commas where it can be.
+
+    Its end is cut off where it needs more lines.
+    """
+    folds = [""]
+    for part in text.split(", "):
+        longer = f"{folds[-1]}, {part}" if folds[-1] else part
+        if len(longer) <= width:
+            folds[-1] = longer
+        else:
+            folds = [*folds[:-1], f"{folds[-1]},"] if folds[-1] else []
+            folds += textwrap.wrap(part, width) or [""]
+    return "\n".join(folds[:lines]) + (" ..." if len(folds) > lines else "")
+
+
+def _wrapped(title: str, inches: float) -> str:
+    return folded(title, round(inches * 10))
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file; equal figures give equal bytes."""
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()

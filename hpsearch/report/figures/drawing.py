@@ -1,0 +1,61 @@
+"""All figures of a study as files: what was drawn, and why what was not could not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from hpsearch.errors import CannotDrawError
+from hpsearch.report.figures.accuracy_curves import accuracy_curves
+from hpsearch.report.figures.best_trials import best_trials
+from hpsearch.report.figures.canvas import house_style, png
+from hpsearch.report.figures.layers import layers
+from hpsearch.report.figures.loss_curves import loss_curves
+from hpsearch.report.figures.material import Material
+from hpsearch.report.figures.panels import panels
+from hpsearch.report.figures.table import outcome_table
+from hpsearch.study import FigureName
+
+PICTURES: dict[FigureName, Callable[[Material], Figure]] = {
+    "best-trials": best_trials,
+    "loss-curves": loss_curves,
+    "accuracy-curves": accuracy_curves,
+    "panels": panels,
+    "layers": layers,
+}
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """A study's figures.
+
+    Attributes:
+        files: Content by file name, such as `loss-curves.png`, in the order they were asked for.
+        missing: Why a figure could not be drawn, by its name.
+    """
+
+    files: dict[str, bytes]
+    missing: dict[str, str]
+
+
+def draw(material: Material, names: Sequence[FigureName]) -> Drawings:
+    """Draw figures; one that cannot be drawn keeps none of the others back."""
+    files: dict[str, bytes] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            file, content = _file(material, name)
+        except CannotDrawError as error:
+            missing[name] = str(error)
+        else:
+            files[file] = content
+    return Drawings(files, missing)
+
+
+def _file(material: Material, name: FigureName) -> tuple[str, bytes]:
+    if name == "table":
+        return "table.md", outcome_table(material).markdown().encode()
+    with house_style():
+        return f"{name}.png", png(PICTURES[name](material))

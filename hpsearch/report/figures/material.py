@@ -1,0 +1,121 @@
+"""What figures are drawn from: a study's finished search trials, read from its documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpsearch.errors import CannotDrawError
+from hpsearch.report.documents import JSON
+from hpsearch.report.figures.labels import distinct, label_of
+from hpsearch.report.numbers import count
+from hpsearch.search.outcomes import Outcome, ranked
+from hpsearch.seeds import Purpose
+from hpsearch.store.tables import FINISHED, TrialState
+from hpsearch.study import ReportSpec, StudySpec
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial of the search.
+
+    Attributes:
+        label: What it is called, told apart from all others.
+        epochs: (number, metrics) of every measurement; a metric that was not finite is None.
+        diagnoses: What its layers looked like, at the steps the study file asked for.
+    """
+
+    number: int
+    label: str
+    state: str
+    values: dict[str, Any]
+    score: float | None
+    loss: float | None
+    epochs: tuple[tuple[int, dict[str, float | None]], ...]
+    diagnoses: tuple[JSON, ...]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a figure of it stopped being finite."""
+        return self.state == TrialState.DIVERGED
+
+    def curve(self, metric: str) -> tuple[list[int], list[float]]:
+        """Numbers of the measurements that have this metric, and its finite values there."""
+        points = [(n, metrics.get(metric)) for n, metrics in self.epochs]
+        kept = [(n, v) for n, v in points if v is not None and math.isfinite(v)]
+        return [n for n, _ in kept], [v for _, v in kept]
+
+    def last(self, metric: str) -> float | None:
+        """The metric at its last measurement; None where it was not measured or not finite."""
+        return self.epochs[-1][1].get(metric) if self.epochs else None
+
+    def at(self, step: int, metric: str) -> float | None:
+        """The metric of the measurement of this number."""
+        return dict(self.epochs).get(step, {}).get(metric)
+
+
+@dataclass(frozen=True)
+class Material:
+    """A study and its finished search trials, in number order."""
+
+    spec: StudySpec
+    trials: tuple[Trial, ...]
+
+    @classmethod
+    def of(cls, spec: StudySpec, documents: Sequence[JSON]) -> Material:
+        """From the document of `trials --json`."""
+        wanted = [d for d in documents if d["purpose"] == Purpose.SEARCH and d["state"] in FINISHED]
+        wanted.sort(key=lambda document: int(document["number"]))
+        plain = [label_of(spec.space, d["values"], spec.space.names) for d in wanted]
+        labels = distinct(plain, [d["number"] for d in wanted])
+        pairs = zip(wanted, labels, strict=True)
+        return cls(spec, tuple(_trial(document, label) for document, label in pairs))
+
+    @property
+    def report(self) -> ReportSpec:
+        """The table [report] of the study file."""
+        return self.spec.report
+
+    @property
+    def unit(self) -> str:
+        """What measurements are numbered in: "epoch" or "iteration"."""
+        return self.spec.training.length.unit
+
+    def title(self, text: str) -> str:
+        """A figure's title; says so where the study is not whole yet."""
+        done, planned = len(self.trials), self.spec.planned_trials
+        so_far = f" ({done} of {count(planned, 'trial')} so far)" if done < planned else ""
+        return f"{self.spec.name}: {text}{so_far}"
+
+    def with_metric(self, metric: str) -> list[Trial]:
+        """Trials in which this metric was measured at least once.
+
+        Raises:
+            CannotDrawError: If there is none.
+        """
+        found = [trial for trial in self.trials if trial.curve(metric)[0]]
+        if not found:
+            what = metric.replace("_", " ")
+            raise CannotDrawError(f"no finished trial has a {what} yet")
+        return found
+
+    def best(self, most: int) -> list[Trial]:
+        """Trials that have a score, best first; ties as in the search."""
+        by_number = {trial.number: trial for trial in self.trials}
+        order = ranked(Outcome(t.number, t.values, t.score, t.loss) for t in self.trials)
+        return [by_number[outcome.number] for outcome in order[:most]]
+
+
+def _trial(document: JSON, label: str) -> Trial:
+    return Trial(
+        number=document["number"],
+        label=label,
+        state=document["state"],
+        values=document["values"],
+        score=document["score"],
+        loss=document.get("loss"),
+        epochs=tuple((e["epoch"], e["metrics"]) for e in document["epochs"]),
+        diagnoses=tuple(document.get("diagnoses") or ()),
+    )

@@ -1,0 +1,48 @@
+"""One axes for each value of a dimension, in it one curve for each value of the others."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hpsearch.report.figures.canvas import folded, line_style, panes
+from hpsearch.report.figures.groups import by_value, labels_besides, widest_dimension
+from hpsearch.report.figures.material import Material, Trial
+
+METRIC = "training_accuracy"
+_MOST_COLUMNS = 5
+
+
+def panels(material: Material) -> Figure:
+    """Training accuracy by the values of `panel`, or of the dimension with the most choices.
+
+    Raises:
+        CannotDrawError: If the dimension has no choices, or no trial a training accuracy.
+    """
+    dimension = material.report.panel or widest_dimension(material)
+    material.with_metric(METRIC)
+    groups = by_value(material, dimension)
+    labels = labels_besides(material, dimension)
+    styles = {label: line_style(at) for at, label in enumerate(dict.fromkeys(labels.values()))}
+    columns = min(math.ceil(math.sqrt(len(groups))), _MOST_COLUMNS)
+    names = (material.unit, "training accuracy")
+    figure, axes = panes(material.title("training accuracy"), len(groups), columns, names)
+    for (value, trials), ax in zip(groups.items(), axes, strict=True):
+        for trial in trials:
+            label = labels[trial.number]
+            ax.plot(*trial.curve(METRIC), label=label, **styles[label])
+        ax.set_title(folded(value + _diverged(trials), 30), fontsize=9)
+    axes[0].set_ylim(0, 1.02)
+    handles = [Line2D([], [], label=folded(text, 60), **style) for text, style in styles.items()]
+    if any(styles):
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    return figure
+
+
+def _diverged(trials: list[Trial]) -> str:
+    number = sum(trial.diverged for trial in trials)
+    if not number:
+        return ""
+    return " (diverged)" if len(trials) == 1 else f" ({number} diverged)"

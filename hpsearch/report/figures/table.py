@@ -1,0 +1,107 @@
+"""How every trial ended, as a table, beside what others have published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpsearch.errors import CannotDrawError
+from hpsearch.report.figures.labels import options_of
+from hpsearch.report.figures.material import Material, Trial
+from hpsearch.store.tables import TrialState
+from hpsearch.study import Published
+
+
+@dataclass(frozen=True)
+class OutcomeTable:
+    """A head, rows of cells, and sentences that belong below it."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+    def markdown(self) -> str:
+        """The table as Markdown."""
+        lines = [f"# {self.title}", "", _line(self.head), "|--" * len(self.head) + "|"]
+        lines += [_line(row) for row in self.rows]
+        for note in self.notes:
+            lines += ["", note]
+        return "\n".join(lines) + "\n"
+
+
+def outcome_table(material: Material) -> OutcomeTable:
+    """Final accuracies and losses of every trial, the best first if there is a range to search.
+
+    Raises:
+        CannotDrawError: If no trial is finished.
+    """
+    if not material.trials:
+        raise CannotDrawError("no trial is finished yet")
+    columns = _columns(material)
+    trials = _ordered(material)
+    rows = tuple((t.label, *(cell(t) for cell in columns.values())) for t in trials)
+    title = material.title("how the trials ended")
+    return OutcomeTable(title, ("trial", *columns), rows, tuple(_notes(material)))
+
+
+def _ordered(material: Material) -> list[Trial]:
+    space = material.spec.space
+    if all(options_of(space, name) for name in space.names):
+        return list(material.trials)
+    best = material.best(len(material.trials))
+    return best + [trial for trial in material.trials if trial not in best]
+
+
+Cell = Callable[[Trial], str]
+
+
+def _columns(material: Material) -> dict[str, Cell]:
+    """The cells of a row, by the head of their column."""
+    columns: dict[str, Cell] = {}
+    if any(trial.state != TrialState.COMPLETE for trial in material.trials):
+        columns["state"] = lambda trial: trial.state
+    columns["training accuracy"] = lambda trial: _figure(trial.last("training_accuracy"), 4)
+    columns["validation accuracy"] = lambda trial: _figure(trial.last("validation_accuracy"), 4)
+    columns["training loss"] = lambda trial: _figure(trial.last("training_loss"), 6)
+    step = material.report.cost_at
+    if step is not None:
+        head = f"training loss of {material.unit} {step}"
+        columns[head] = lambda trial: _figure(trial.at(step, "training_loss"), 6)
+    return columns | _published_columns(material)
+
+
+def _published_columns(material: Material) -> dict[str, Cell]:
+    published = material.report.published
+    columns: dict[str, Cell] = {}
+    if any(one.accuracy is not None for one in published.values()):
+        columns["published accuracy"] = lambda t: _figure(_of(published, t).accuracy, None)
+    if any(one.cost is not None for one in published.values()):
+        columns["published cost"] = lambda t: _figure(_of(published, t).cost, None)
+    return columns
+
+
+def _of(published: dict[str, Published], trial: Trial) -> Published:
+    return published.get(trial.label, Published())
+
+
+def _notes(material: Material) -> list[str]:
+    """What the study file says of published figures, and those that belong to no trial."""
+    known = {trial.label for trial in material.trials}
+    published = material.report.published
+    notes = [f"{label}: {one.note}" for label, one in published.items() if one.note]
+    whole = len(known) >= material.spec.planned_trials
+    lost = [label for label in published if label not in known] if whole else []
+    if lost:
+        notes.append(f"published, but no trial of this study: {', '.join(lost)}")
+    return notes
+
+
+def _figure(value: float | None, digits: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if digits is None else f"{value:.{digits}f}"
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
