@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hpsearch.report.figures.canvas import COLOURS, folded, panes
+from hpsearch.report.figures.curves import plot
 from hpsearch.report.figures.groups import by_value, labels_besides
 from hpsearch.report.figures.material import Material, Trial
 
@@ -59,8 +60,8 @@ def _which(material: Material, groups: Mapping[str, list[Trial]]) -> str:
 def _draw(ax: Axes, trial: Trial, colour: str | None) -> None:
     """Both curves, in the trial's colour or, where it is alone, in one of their own each."""
     solid, dashed = colour or COLOURS[0], colour or COLOURS[1]
-    ax.plot(*trial.curve(_VALIDATION), color=solid, label=f"validation, {trial.label}")
-    ax.plot(*trial.curve(_TRAINING), color=dashed, linestyle="--", label=f"training, {trial.label}")
+    plot(ax, trial, _VALIDATION, color=solid, label=f"validation, {trial.label}")
+    plot(ax, trial, _TRAINING, color=dashed, linestyle="--", label=f"training, {trial.label}")
 
 
 def _ends(trials: list[Trial]) -> list[str]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.canvas import COLOURS, folded, panes
+from hpsearch.report.figures.curves import plot
 from hpsearch.report.figures.labels import options_of, value_label
 from hpsearch.report.figures.material import Material, Trial
 from hpsearch.report.numbers import count, score
@@ -29,7 +30,7 @@ def best_trials(material: Material) -> Figure:
     best = material.best(MOST)
     if not best:
         raise CannotDrawError("no finished trial has a score yet")
-    title = material.title(f"the best {count(len(best), 'trial')} of {len(material.trials)}")
+    title = material.title(f"best {len(best)} of {count(len(material.trials), 'trial')}")
     rows = 2.1 + 0.16 * min(len(material.spec.space.names), _LINES)
     labels = (material.unit, "accuracy")
     figure, axes = panes(title, len(best), COLUMNS, labels, height=rows)
@@ -43,8 +44,8 @@ def best_trials(material: Material) -> Figure:
 
 
 def _draw(ax: Axes, trial: Trial) -> None:
-    ax.plot(*trial.curve("validation_accuracy"), color=COLOURS[0], label="validation")
-    ax.plot(*trial.curve("training_accuracy"), color=COLOURS[1], linestyle="--", label="training")
+    plot(ax, trial, "validation_accuracy", color=COLOURS[0], label="validation")
+    plot(ax, trial, "training_accuracy", color=COLOURS[1], linestyle="--", label="training")
 
 
 def _values(material: Material, values: Mapping[str, Any]) -> str:

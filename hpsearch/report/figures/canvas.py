@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito (2008), without the yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -45,11 +47,13 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def single(title: str, width: float = 9.0, height: float = 5.0) -> tuple[Figure, Axes]:
-    """A figure with one axes; inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(_wrapped(title, width))
-    return figure, figure.add_subplot()
+def single(title: str, labels: tuple[str, str]) -> tuple[Figure, Axes]:
+    """A figure with one axes, and the labels of its x and y axes."""
+    figure = Figure(figsize=(9.0, 5.0), layout="constrained")
+    ax = figure.add_subplot(title=folded(title, 58), xlabel=labels[0], ylabel=labels[1])
+    ax.title.set_fontsize(13)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure, ax
 
 
 def panes(
@@ -75,11 +79,12 @@ def panes(
     rows = math.ceil(count / columns)
     whole = max(columns * width, 6.0)
     figure = Figure(figsize=(whole, rows * height + 0.9), layout="constrained")
-    figure.suptitle(_wrapped(title, whole))
+    figure.suptitle(folded(title, round(whole * 9)))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
     for empty in axes[count:]:
         empty.remove()
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     for position, ax in enumerate(axes[:count]):
         if position + columns >= count:
             ax.tick_params(labelbottom=True)
@@ -101,7 +106,7 @@ def folded(text: str, width: int, lines: int = 4) -> str:
     Its end is cut off where it needs more lines.
     """
     folds = [""]
-    for part in text.split(", "):
+    for part in re.split(r", (?![^\[]*\])", text):
         longer = f"{folds[-1]}, {part}" if folds[-1] else part
         if len(longer) <= width:
             folds[-1] = longer
@@ -109,10 +114,6 @@ def folded(text: str, width: int, lines: int = 4) -> str:
             folds = [*folds[:-1], f"{folds[-1]},"] if folds[-1] else []
             folds += textwrap.wrap(part, width) or [""]
     return "\n".join(folds[:lines]) + (" ..." if len(folds) > lines else "")
-
-
-def _wrapped(title: str, inches: float) -> str:
-    return folded(title, round(inches * 10))
 
 
 def png(figure: Figure) -> bytes:

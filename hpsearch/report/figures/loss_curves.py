@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpsearch.report.figures.canvas import QUIET, folded, line_style, single
+from hpsearch.report.figures.curves import Smoothing, plot
 from hpsearch.report.figures.material import Material, Trial
 from hpsearch.report.numbers import count
 
@@ -24,33 +26,30 @@ def loss_curves(material: Material) -> Figure:
     """
     trials = material.with_metric(METRIC)
     named = trials if len(trials) <= _MOST_NAMED else sorted(trials, key=_final)[:_BEST_NAMED]
-    window = material.report.smooth
-    figure, ax = single(material.title(_title(window)))
+    smoothing = partial(smoothed, window=material.report.smooth)
+    labels = (material.unit, "training loss (mean cross-entropy)")
+    figure, ax = single(material.title(_title(material.report.smooth)), labels)
     for position, trial in enumerate(named):
-        _plot(ax, trial, window, _label(trial, material.unit), line_style(position))
+        label = _label(trial, material.unit)
+        plot(ax, trial, METRIC, smoothing=smoothing, label=label, **line_style(position))
     others = [trial for trial in trials if trial not in named]
     for position, trial in enumerate(others):
-        label = count(len(others), "other trial") if position == 0 else None
-        _plot(ax, trial, window, label, {"color": QUIET, "linewidth": 0.7, "zorder": 1.5})
-    _limit(ax, trials, window)
-    ax.set_xlabel(material.unit)
-    ax.set_ylabel("training loss (mean cross-entropy)")
-    figure.legend(loc="outside right upper")
+        style = {"color": QUIET, "linewidth": 0.7, "zorder": 1.5}
+        legend = {"label": count(len(others), "other trial")} if position == 0 else {}
+        plot(ax, trial, METRIC, smoothing=smoothing, **style, **legend)
+    _limit(ax, trials, smoothing)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
     return figure
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:
-    """The mean of `window` values around each; near the ends of as many as fit evenly around it.
+    """The mean of `window` values around each, of those that are there near the ends.
 
     An even window is taken one smaller, so that it has a middle.
     """
     half = (window - 1) // 2
-    means = []
-    for at in range(len(values)):
-        reach = min(half, at, len(values) - 1 - at)
-        around = values[at - reach : at + reach + 1]
-        means.append(sum(around) / len(around))
-    return means
+    around = [values[max(0, at - half) : at + half + 1] for at in range(len(values))]
+    return [sum(some) / len(some) for some in around]
 
 
 def _title(window: int) -> str:
@@ -58,25 +57,16 @@ def _title(window: int) -> str:
     return "training loss" + (f", mean of {whole} measurements" if whole > 1 else "")
 
 
-def _plot(ax: Axes, trial: Trial, window: int, label: str | None, style: dict[str, object]) -> None:
-    steps, values = trial.curve(METRIC)
-    marker = "o" if len(steps) == 1 else None
-    curve = smoothed(values, window)
-    ax.plot(steps, curve, label=label, marker=marker, **style)  # type: ignore[arg-type]
-    if trial.diverged:
-        ax.plot(steps[-1:], curve[-1:], marker="x", color=style["color"], markersize=9)
-
-
 def _label(trial: Trial, unit: str) -> str:
     end = f" (diverged at {unit} {trial.epochs[-1][0]})" if trial.diverged else ""
-    return folded(trial.label + end, 34)
+    return folded(trial.label + end, 36)
 
 
 def _final(trial: Trial) -> tuple[bool, float]:
     return trial.diverged, trial.curve(METRIC)[1][-1]
 
 
-def _limit(ax: Axes, trials: Sequence[Trial], window: int) -> None:
+def _limit(ax: Axes, trials: Sequence[Trial], smoothing: Smoothing) -> None:
     """From 0 to the largest loss of a trial that did not diverge: those that did leave the top."""
     calm = [trial for trial in trials if not trial.diverged] or trials
-    ax.set_ylim(0, 1.05 * max(max(smoothed(t.curve(METRIC)[1], window)) for t in calm) or 1)
+    ax.set_ylim(0, 1.05 * max(max(smoothing(t.curve(METRIC)[1])) for t in calm) or 1)

@@ -10,7 +10,6 @@ from typing import Any
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.documents import JSON
 from hpsearch.report.figures.labels import distinct, label_of
-from hpsearch.report.numbers import count
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import Purpose
 from hpsearch.store.tables import FINISHED, TrialState
@@ -86,7 +85,7 @@ class Material:
     def title(self, text: str) -> str:
         """A figure's title; says so where the study is not whole yet."""
         done, planned = len(self.trials), self.spec.planned_trials
-        so_far = f" ({done} of {count(planned, 'trial')} so far)" if done < planned else ""
+        so_far = f" ({done} of {planned} trials so far)" if done < planned else ""
         return f"{self.spec.name}: {text}{so_far}"
 
     def with_metric(self, metric: str) -> list[Trial]:

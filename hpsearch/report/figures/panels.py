@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hpsearch.report.figures.canvas import folded, line_style, panes
+from hpsearch.report.figures.curves import plot
 from hpsearch.report.figures.groups import by_value, labels_besides, widest_dimension
+from hpsearch.report.figures.labels import words
 from hpsearch.report.figures.material import Material, Trial
 
 METRIC = "training_accuracy"
@@ -28,11 +30,12 @@ def panels(material: Material) -> Figure:
     styles = {label: line_style(at) for at, label in enumerate(dict.fromkeys(labels.values()))}
     columns = min(math.ceil(math.sqrt(len(groups))), _MOST_COLUMNS)
     names = (material.unit, "training accuracy")
-    figure, axes = panes(material.title("training accuracy"), len(groups), columns, names)
+    title = material.title(f"training accuracy by {words(dimension)}")
+    figure, axes = panes(title, len(groups), columns, names)
     for (value, trials), ax in zip(groups.items(), axes, strict=True):
         for trial in trials:
             label = labels[trial.number]
-            ax.plot(*trial.curve(METRIC), label=label, **styles[label])
+            plot(ax, trial, METRIC, label=label, **styles[label])
         ax.set_title(folded(value + _diverged(trials), 30), fontsize=9)
     axes[0].set_ylim(0, 1.02)
     handles = [Line2D([], [], label=folded(text, 60), **style) for text, style in styles.items()]
