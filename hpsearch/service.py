@@ -28,7 +28,7 @@ from hpsearch.search.sampling import check_sampler
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.reading import open_work, study_document
-from hpsearch.store.studies import StoredStudy, create_study, find_study, load_study
+from hpsearch.store.studies import StoredStudy, create_study, find_study, load_study, refresh_report
 from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import recover_dead_workers
 from hpsearch.study import StudySpec
@@ -113,7 +113,7 @@ class Search:
         study = study or load_study(self.database, self.spec.name)
         check_same(study, self.spec)
         self.resumed = True
-        return study
+        return refresh_report(self.database, study, self.spec, self._source)
 
     def _create(self, prepared: Prepared) -> StoredStudy | None:
         return create_study(

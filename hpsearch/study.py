@@ -247,7 +247,7 @@ class ReportSpec(Table):
     smooth: Count = 1
     panel: str | None = None
     cost_at: CountFromZero | None = None
-    published: dict[str, Published] = {}
+    published: dict[str, Published] = Field(default_factory=dict)
 
 
 class TrialSettings(Table):

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 
 from hpsearch.errors import DatabaseError, UnknownStudyError
 from hpsearch.search.narrowing import declared
@@ -104,6 +104,32 @@ def create_study(
         insert_ledger(connection, study_id, plan.number, declared(spec.space))
         insert_round(connection, database.storage, study_id, optuna_id, spec.space, plan)
     return load_study(database, spec.name)
+
+
+def refresh_report(
+    database: Database, study: StoredStudy, spec: StudySpec, source: str
+) -> StoredStudy:
+    """Store the [report] of a study file that has changed in nothing else, with its text.
+
+    Args:
+        database: The study's database.
+        study: The study as it is stored.
+        spec: The study as its file has it now.
+        source: That file's text.
+
+    Returns:
+        The study as it is now.
+    """
+    if spec.report == study.spec.report:
+        return study
+    document = json.dumps(study.spec.model_copy(update={"report": spec.report}).document())
+    with database.writing() as connection:
+        connection.execute(
+            update(tables.study)
+            .where(tables.study.c.id == study.id)
+            .values(spec=document, source=source)
+        )
+    return load_study(database, study.name)
 
 
 def find_study(database: Database, name: str) -> StoredStudy | None:

@@ -196,9 +196,13 @@ def figure_measurements(
 
 
 def _study_params(study: StoredStudy) -> dict[str, str]:
-    """The study file's values, `[training] epochs` as `training.epochs`."""
+    """The study file's values, `[training] epochs` as `training.epochs`.
+
+    Without [report], which may change, as MLflow's params may not.
+    """
     document = study.spec.document()
     document.pop("name")
+    document.pop("report")
     document["space"] = {name: text(range_) for name, range_ in document["space"].items()}
     params: dict[str, str] = {}
     for key, value in document.items():

@@ -73,6 +73,7 @@ class StudyCopy:
         self._settled_to = 0  # every round up to this row is copied for good
         self._settled: set[int] = set()
         self._signature: object = None
+        self._figures: dict[str, bytes] | None = None  # drawn once the study is complete
         self._row_written = 0.0
         self._finished = 0  # finished trials at the last look
         self._added = 0
@@ -117,6 +118,8 @@ class StudyCopy:
                 return
         if signature != self._signature:
             self._study = study_run.update(self._database, self._study, experiment, root)
+            if self._study.completed is not None:
+                self._attach_figures(experiment, root)
             self._signature = signature
         self._tell()
 
@@ -159,6 +162,12 @@ class StudyCopy:
         self._row_written = time.monotonic()
 
     # -------------------------------------------------------------------------- parts
+
+    def _attach_figures(self, experiment: Experiment, root: KnownRun) -> None:
+        if self._figures is None:
+            self._figures = study_run.figures(self._database, self._study)
+        for name, picture in self._figures.items():
+            experiment.write_bytes(root, name, picture)
 
     def _opened(self) -> Experiment:
         self._file = file_identity(self._tracking_uri)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.tracking.content import (
@@ -31,7 +34,7 @@ class KnownRun:
 
     Attributes:
         logged: (metric, step) of what its history holds; read when first needed.
-        files: Artifacts written by this process, by name.
+        files: Artifacts written by this process, by name: a text, or the digest of bytes.
     """
 
     run_id: str
@@ -187,6 +190,17 @@ class Experiment:
         if run.files.get(name) != content:
             self._client.log_text(run.run_id, content, name)
             run.files[name] = content
+
+    def write_bytes(self, run: KnownRun, name: str, content: bytes) -> None:
+        """Store a file below a folder of artifacts, unless this process has stored it so."""
+        digest = hashlib.sha256(content).hexdigest()
+        if run.files.get(name) == digest:
+            return
+        with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
+            path = Path(folder) / PurePosixPath(name).name
+            path.write_bytes(content)
+            self._client.log_artifact(run.run_id, str(path), str(PurePosixPath(name).parent))
+        run.files[name] = digest
 
     def _create(self, content: RunContent, parent: KnownRun | None) -> KnownRun:
         tags = {KEY_TAG: content.key, KIND_TAG: content.kind, ORIGIN_TAG: self._origin}

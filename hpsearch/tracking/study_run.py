@@ -7,11 +7,14 @@ import json
 from hpsearch.seeds import Purpose
 from hpsearch.store.database import Database
 from hpsearch.store.mirroring import rounds_after
-from hpsearch.store.reading import ranges_document, study_document
+from hpsearch.store.reading import ranges_document, study_document, trials_document
 from hpsearch.store.studies import StoredStudy, load_study
 from hpsearch.tracking import overview
 from hpsearch.tracking.content import milliseconds
 from hpsearch.tracking.experiment import Experiment, KnownRun
+
+# The folder of figures among the artifacts.
+_FIGURES = "figures"
 
 
 def update(
@@ -42,6 +45,17 @@ def update(
     else:
         experiment.set_status(run, "FINISHED", milliseconds(study.completed))
     return study
+
+
+def figures(database: Database, study: StoredStudy) -> dict[str, bytes]:
+    """A complete study's figures as `hpsearch report` draws them, by their artifact's name."""
+    # matplotlib takes half a second to import, so not before there is something to draw.
+    from hpsearch.report.figures.drawing import draw
+    from hpsearch.report.figures.material import Material
+
+    material = Material.of(study.spec, trials_document(database, study))
+    files = draw(material, study.spec.figures).files
+    return {f"{_FIGURES}/{name}": content for name, content in files.items()}
 
 
 def _moments(database: Database, study: StoredStudy) -> tuple[dict[int, int], dict[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 import re
 import textwrap
@@ -40,7 +39,6 @@ _STYLE: Any = {
 @contextmanager
 def house_style() -> Iterator[None]:
     """Draw in our style, whatever the user's matplotlibrc says; nothing of it stays."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
