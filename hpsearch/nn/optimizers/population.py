@@ -91,6 +91,7 @@ class PopulationOptimizer:
         after = _stretches(owners)
         for name, rows in after.items():
             self._rules[name].select([member - before[name].start for member in members[rows]])
+        self._rules = {name: self._rules[name] for name in after}
         self._owners = owners
         self._place()
 

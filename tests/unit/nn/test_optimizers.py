@@ -1,6 +1,7 @@
-"""Update rules: by hand, against each other, and down to the bottom of three landscapes."""
+"""Update rules: by hand, and against each other."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -28,9 +29,9 @@ CLOSED = {"momentum": 0.9, "dampening": 0.0, "beta1": 0.9, "beta2": 0.999}
 CLOSED |= {"l1": 0.0, "l2": 0.0, "linf": 0.0, "weight_decay": 0.0}
 
 
-def build(specs, dtype=np.float64, size=4, spans=SPANS, total_steps=3000):
+def build(specs, dtype=np.float64, size=4, spans=SPANS):
     """An optimizer of these members; the last parameter is a bias."""
-    return PopulationOptimizer(specs, spans, size, dtype, total_steps=total_steps)
+    return PopulationOptimizer(specs, spans, size, dtype, total_steps=3000)
 
 
 def steps(specs, gradients=GRADIENTS, dtype=np.float64, optimizer=None):
@@ -277,66 +278,25 @@ def test_adam_stands_long_training():
         assert math.isclose(float((before - parameters)[0, 0]), 0.5, rel_tol=1e-6)
 
 
-# ---------------------------------------------------------------- landscapes
+# ---------------------------------------------------------------- memory
+
+PRICES = {"l2": 0.1, "l1": 0.1, "linf": 0.1, "weight_decay": 0.1, "schedule": "cosine"}
 
 
-def parabola(w):
-    """Gradient of the sum of w^2 / 2, from (1, -2)."""
-    return w.copy()
-
-
-def valley(w):
-    """Gradient of x^2 / 20 + y^2, from (-7, 2)."""
-    return w * np.array([0.1, 2.0], w.dtype)
-
-
-def rosenbrock(w):
-    """Gradient of (1 - x)^2 + 100 (y - x^2)^2, whose lowest point is (1, 1)."""
-    x, y = w[:, 0], w[:, 1]
-    bend = y - x * x
-    return np.stack([-2 * (1 - x) - 400 * x * bend, 200 * bend], axis=1)
-
-
-LANDSCAPES = {
-    "parabola": (parabola, (1.0, -2.0), (0.0, 0.0)),
-    "valley": (valley, (-7.0, 2.0), (0.0, 0.0)),
-    "rosenbrock": (rosenbrock, (-1.2, 1.0), (1.0, 1.0)),
-}
-
-# How each rule is sent through the parabola, the valley and Rosenbrock's bend. RMSProp's steps stay
-# about lr long, and AdaDelta's grow: they come to rest by a schedule.
-FALLING = {"schedule": "cosine", "schedule_end": 0.0}
-JOURNEYS = {
-    "sgd": ({"learning_rate": 0.5}, {"learning_rate": 0.95}, {"learning_rate": 2e-3}),
-    "momentum": ({"learning_rate": 0.1}, {"learning_rate": 0.1}, {"learning_rate": 1e-3}),
-    "nesterov": ({"learning_rate": 0.5}, {"learning_rate": 0.2}, {"learning_rate": 1e-3}),
-    "adagrad": ({"learning_rate": 1.5}, {"learning_rate": 1.5}, {"learning_rate": 1.5}),
-    "rmsprop": (
-        {"learning_rate": 0.1, **FALLING},
-        {"learning_rate": 0.1, **FALLING},
-        {"learning_rate": 2e-3, **FALLING},
-    ),
-    "adadelta": (
-        {"learning_rate": 10.0, **FALLING},
-        {"learning_rate": 30.0, **FALLING},
-        {"learning_rate": 0.5, **FALLING},
-    ),
-    "adam": ({"learning_rate": 0.2}, {"learning_rate": 0.5}, {"learning_rate": 0.01}),
-    "adamw": ({"learning_rate": 0.2}, {"learning_rate": 0.5}, {"learning_rate": 0.01}),
-}
-UPDATES = {"parabola": 300, "valley": 300, "rosenbrock": 10_000}
-
-
-@pytest.mark.parametrize("landscape", LANDSCAPES)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_finds_the_lowest_point(name, landscape, dtype):
-    """Every rule must come down to within 0.001 of the lowest point of every landscape."""
-    gradient, start, lowest = LANDSCAPES[landscape]
-    written = dict(zip(LANDSCAPES, JOURNEYS[name], strict=True))[landscape]
-    spec, count = spec_of(name, weight_decay=0.0, **written), UPDATES[landscape]
-    optimizer = build([spec], dtype, size=2, spans=((0, 2),), total_steps=count)
-    parameters = np.array([start], dtype)
-    for _ in range(count):
-        optimizer.step(parameters, gradient(parameters))
-    assert np.abs(parameters[0] - lowest).max() < 1e-3
+@pytest.mark.parametrize("written", [{"weight_decay": 0.0}, PRICES], ids=["plain", "priced"])
+def test_steps_allocate_no_arrays(name, written):
+    """A step must need no memory that grows with the network, whatever is switched on."""
+    size = 100_000
+    specs = [spec_of(name, learning_rate=rate, **written) for rate in (0.1, 0.2)]
+    optimizer = build(specs, np.float32, size, spans=((0, size // 2), (size // 2, size - 1)))
+    parameters, gradients = np.ones((2, 2, size), np.float32)
+    optimizer.step(parameters, gradients)
+    tracemalloc.start()
+    try:
+        optimizer.step(parameters, gradients)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A tenth of one member's row; what there is (4.6 kB) are views and single numbers.
+    assert peak < size * 4 / 10
