@@ -43,7 +43,8 @@ def population_size(
 def member_bytes(settings: TrialSettings, features: int, classes: int) -> int:
     """Bytes one member touches in a step: parameters, gradients, state and activations."""
     layout = Architecture.of(settings.model, features, classes).layout
-    arrays = 2 + OPTIMIZERS[settings.training.optimizer].state_arrays
+    rule = OPTIMIZERS[settings.training.optimizer]
+    arrays = 2 + rule.state_arrays + rule.scratch_arrays
     # Hidden outputs and their gradients; the logits are turned into their own gradients.
     hidden = 2 + settings.model.batch_norm + 3 * (settings.model.dropout > 0)
     per_row = hidden * sum(settings.model.hidden) + layout.widths[-1]
