@@ -216,6 +216,30 @@ class Box:
         """Whether every value lies in its dimension's range."""
         return all(d.range.contains(values[d.name]) for d in self.dimensions)
 
+    @property
+    def size(self) -> int:
+        """How many combinations of choices there are.
+
+        Raises:
+            ValueError: If a range is an interval, which has no end of values.
+        """
+        return math.prod(len(choices.options) for choices in self._choices())
+
+    def combinations(self) -> list[dict[str, Value]]:
+        """Every combination of choices, in the order written; the last dimension runs fastest.
+
+        Raises:
+            ValueError: If a range is an interval.
+        """
+        options = [choices.options for choices in self._choices()]
+        return [dict(zip(self.names, values, strict=True)) for values in product(*options)]
+
+    def _choices(self) -> Iterator[Choices]:
+        for dimension in self.dimensions:
+            if not isinstance(dimension.range, Choices):
+                raise ValueError(f"{dimension.name}: an interval has no combinations")  # noqa: TRY004
+            yield dimension.range
+
     def corners(self) -> Iterator[dict[str, Value]]:
         """Both ends or all choices of every two dimensions, the others at their first value."""
         ends = {d.name: list(d.range.ends()) for d in self.dimensions}

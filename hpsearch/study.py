@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -20,16 +20,16 @@ from pydantic import (
 
 from hpsearch.dimensions import SpaceReader
 from hpsearch.keys import BatchSize, Count, CountFromZero, Number, Table, a_number
-from hpsearch.space import Box, Value, plain, setting
+from hpsearch.space import Box, Interval, Value, plain, setting
 from hpsearch.wording import nearest, place, shown
 
 # How often a training given in iterations is measured where the file does not say.
 _MEASUREMENTS = 50
+# Rows are planned all at once; who wants more combinations than this wants a sample of them.
+_LARGEST_GRID = 100_000
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 # Sources that come with their own test rows: the split must not name a test share for them.
 SOURCES_WITH_TEST_ROWS = frozenset({"mnist"})
-# Samplers that try every combination once, so that each trial is a curve with a name.
-_GRIDS: frozenset[str] = frozenset({"grid"})
 
 
 class FirstRows(Table):
@@ -211,11 +211,14 @@ class TrainingSpec(Table):
 
 
 class SearchSpec(Table):
-    """[search]: how many trials, and who proposes them."""
+    """[search]: how many trials, and who proposes them.
 
-    rounds: Count = 3
-    trials: Count = 100
-    sampler: Literal["sobol", "random", "tpe", "gp", "cmaes"] = "sobol"
+    What is None was not written; `StudySpec.rounds` and `StudySpec.trials` say what it stands for.
+    """
+
+    rounds: Count | None = None
+    trials: Count | None = None
+    sampler: Literal["sobol", "random", "grid", "tpe", "gp", "cmaes"] = "sobol"
     seeds: Literal["common", "fresh"] = "common"
 
 
@@ -288,8 +291,6 @@ _SPACE = SpaceReader(ModelSpec, TrainingSpec)
 class StudySpec(Table):
     """A whole study file, checked. `document()` and `from_document` go to JSON and back."""
 
-    planned_samplers: ClassVar[frozenset[str]] = frozenset({"sobol", "random"})
-
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     seed: Annotated[int, BeforeValidator(a_number), Field(ge=0, lt=2**31)] = 0
     data: DataSpec = DataSpec()
@@ -308,6 +309,34 @@ class StudySpec(Table):
             hint = nearest(report.panel, box.names)
             raise ValueError(f"panel = {shown(report.panel)}: no dimension of [space]{hint}")
         return report
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = list(self._unlike_a_grid()) if self.is_grid else []
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _unlike_a_grid(self) -> Iterator[str]:
+        """What a grid cannot have; every line says where it stands."""
+        ranges = {d.name: d.range for d in self.space.dimensions if isinstance(d.range, Interval)}
+        for name, range_ in ranges.items():
+            yield (
+                f"[space] {name} = {shown(range_.document())}: a grid takes values one by one: "
+                f"write {name} = {{ choices = [...] }}"
+            )
+        if self.search.rounds not in {None, 1}:
+            yield f"[search] rounds = {self.search.rounds}: a grid has one round; leave rounds out"
+        if ranges:
+            return
+        size = self.space.size
+        if size > _LARGEST_GRID:
+            yield f"[space]: {size} combinations; a grid has at most {_LARGEST_GRID}"
+        elif self.search.trials not in {None, size}:
+            yield (
+                f"[search] trials = {self.search.trials}: [space] has {size} combinations; "
+                f"write trials = {size}, or leave it out"
+            )
 
     def settings(self, values: dict[str, Value]) -> TrialSettings:
         """What a trial with these values trains with.
@@ -328,9 +357,24 @@ class StudySpec(Table):
         )
 
     @property
+    def is_grid(self) -> bool:
+        """Whether every combination of the choices is tried once, and nothing is narrowed."""
+        return self.search.sampler == "grid"
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds: what the file says, or 3; a grid has one."""
+        return self.search.rounds or (1 if self.is_grid else 3)
+
+    @property
+    def trials(self) -> int:
+        """Trials in a round: what the file says, or 100; a grid has all combinations."""
+        return self.search.trials or (self.space.size if self.is_grid else 100)
+
+    @property
     def planned_trials(self) -> int:
         """Search trials over all rounds."""
-        return self.search.rounds * self.search.trials
+        return self.rounds * self.trials
 
     @property
     def figures(self) -> tuple[FigureName, ...]:
@@ -339,7 +383,7 @@ class StudySpec(Table):
             return self.report.figures
         if self.training.length.count == 0:
             return ("layers",)
-        return ("loss-curves",) if self.search.sampler in _GRIDS else ("best-trials",)
+        return ("loss-curves",) if self.is_grid else ("best-trials",)
 
     def document(self) -> dict[str, Any]:
         """JSON form; `StudySpec.from_document` reads it back equal."""
@@ -353,11 +397,13 @@ class StudySpec(Table):
         return cls.model_validate(document | {"space": space})
 
     def _written_out(self) -> dict[str, Any]:
-        """What decides the results; defaults that depend on the source as if they stood there."""
+        """What decides the results; defaults that depend on other keys as if they stood there."""
         document = self.document()
         document.pop("report")
-        filled = {"split": self.data.shares.model_dump(), "scaling": self.data.scaler}
-        return document | {"data": document["data"] | filled}
+        data = {"split": self.data.shares.model_dump(), "scaling": self.data.scaler}
+        search = {"rounds": self.rounds, "trials": self.trials}
+        filled = {"data": document["data"] | data, "search": document["search"] | search}
+        return document | filled
 
     def differences(self, other: StudySpec) -> list[str]:
         """One line per key that differs: `[search] trials: 100 here, 50 there`.

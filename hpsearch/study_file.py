@@ -167,9 +167,9 @@ def _about(detail: ErrorDetails) -> list[str]:
         return [f"{where}: missing; {_missing(path)}"]
     if kind == "extra_forbidden":
         return [f"{where}: {message}"]
-    if kind == "value_error" and path == ["space"]:
-        # Each line of the message names its dimension itself.
-        return [f"[space] {line}" for line in message.split("\n")]
+    if kind == "value_error" and path in ([], ["space"]):
+        # Each line of the message names its key itself.
+        return [f"{where} {line}".lstrip() for line in message.split("\n")]
     if kind == "value_error" and isinstance(detail["input"], dict):
         return [f"{where}: {message}"]  # a whole table; its message names what it is about
     return [f"{where} = {shown(detail['input'])}: {message}"]

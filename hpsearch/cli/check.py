@@ -19,8 +19,8 @@ def check(
     spec = load_study(path)
     check_sampler(spec.search.sampler)
     names = ", ".join(spec.space.names)
-    rounds = f"{spec.search.rounds} round" + ("s" if spec.search.rounds > 1 else "")
+    rounds = f"{spec.rounds} round" + ("s" if spec.rounds > 1 else "")
     typer.echo(
-        f"{path}: fine. {spec.name}: {rounds} of {spec.search.trials} trials over {names}, "
+        f"{path}: fine. {spec.name}: {rounds} of {spec.trials} trials over {names}, "
         f"{spec.training.length.count} {spec.training.length.unit}s each, on {spec.data.source}."
     )

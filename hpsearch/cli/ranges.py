@@ -23,5 +23,5 @@ def ranges(
     with closing(open_database(database)) as store:
         study = load_study(store, name)
         ledger = ranges_document(store, study)
-    rounds = study.spec.search.rounds
+    rounds = study.spec.rounds
     emit(ledger, as_json=as_json, people=lambda console: print_ledger(console, ledger, rounds))

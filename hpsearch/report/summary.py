@@ -21,8 +21,7 @@ from hpsearch.store.tables import FINISHED, TrialState
 def print_opening(console: Console, study: StoredStudy, document: JSON, *, resumed: bool) -> None:
     """One line before the work begins."""
     spec = study.spec
-    rounds = count(spec.search.rounds, "round")
-    plan = f"{rounds} of {count(spec.search.trials, 'trial')}"
+    plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
     if document["state"] == "complete":
         console.print(f"[bold]{study.name}[/]: already finished; nothing is trained again.")
     elif resumed:
@@ -42,7 +41,9 @@ def print_result(
     console: Console, study: StoredStudy, document: JSON, ledger: Sequence[JSON]
 ) -> None:
     """Rounds and ranges, what the ledger found, the winner, the test figure, what to do next."""
-    following = [row for row in ledger if row["round"] > study.spec.search.rounds]
+    # A grid was tried whole: there is no box to look at next.
+    beyond = [row for row in ledger if row["round"] > study.spec.rounds]
+    following = [] if study.spec.is_grid else beyond
     console.print(rounds_table(document["rounds"], following))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
@@ -102,8 +103,12 @@ def _failures(name: str, document: JSON) -> list[str]:
 
 def _findings(ledger: Sequence[JSON]) -> list[str]:
     """The newest reason of every dimension, and an edge that was crowded before."""
+    dimensions = _by_dimension(ledger)
+    reasons = {rows[-1]["reason"] for rows in dimensions}
+    if len(dimensions) > 1 and len(reasons) == 1:
+        return [f"{', '.join(rows[-1]['dimension'] for rows in dimensions)}: {reasons.pop()}."]
     lines = []
-    for rows in _by_dimension(ledger):
+    for rows in dimensions:
         newest, name = rows[-1], rows[-1]["dimension"]
         lines.append(f"{name}: {newest['reason']}.")
         earlier = [row for row in rows[:-1] if _crowded(row)]

@@ -69,6 +69,14 @@ def declared(box: Box) -> list[LedgerRow]:
     ]
 
 
+def unnarrowed(box: Box) -> list[LedgerRow]:
+    """The ledger after a grid: it has tried every combination, so there is no next box."""
+    reason = "kept: a grid tries every combination once and narrows nothing"
+    return [
+        LedgerRow(d.name, d.range, d.range, 0, "grid", "kept", None, reason) for d in box.dimensions
+    ]
+
+
 def narrow(
     box: Box, declared_box: Box, outcomes: Sequence[Outcome], validation_rows: int
 ) -> list[LedgerRow]:

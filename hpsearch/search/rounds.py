@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpsearch.search.narrowing import LedgerRow, box_of, narrow
+from hpsearch.search.narrowing import LedgerRow, box_of, narrow, unnarrowed
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.sampling import PLANNED, plan
 from hpsearch.search.selection import Winner, choose_winner, finalists
@@ -84,8 +84,9 @@ def close_search_round(
         history: All search trials of all rounds, these included.
         validation_rows: Rows behind each score.
     """
-    ledger = tuple(narrow(box, spec.space, outcomes, validation_rows))
-    if number < spec.search.rounds:
+    rows = unnarrowed(box) if spec.is_grid else narrow(box, spec.space, outcomes, validation_rows)
+    ledger = tuple(rows)
+    if number < spec.rounds:
         return Closing(ledger, _search_round(spec, number + 1, box_of(ledger)), None)
     return Closing(ledger, confirmation_round(spec, box_of(ledger), history), None)
 
@@ -113,7 +114,7 @@ def confirmation_round(spec: StudySpec, box: Box, history: Sequence[Outcome]) ->
 
 
 def _search_round(spec: StudySpec, number: int, box: Box) -> RoundPlan:
-    count, seed = spec.search.trials, plan_seed(spec.seed, number)
+    count, seed = spec.trials, plan_seed(spec.seed, number)
     points: Sequence[dict[str, Value] | None] = [None] * count
     if spec.search.sampler in PLANNED:
         points = plan(spec.search.sampler, box, count, seed)

@@ -17,7 +17,7 @@ from hpsearch.space import Box, Choices, Entries, Interval, Range, Scalar, Value
 if TYPE_CHECKING:
     import optuna
 
-PLANNED = ("sobol", "random")
+PLANNED = ("sobol", "random", "grid")
 # The best tenth of fewer would be nobody.
 _WARM_START_TRIALS = 10
 # What a sampler imports only when it is used, and what to give pip for it.
@@ -42,14 +42,17 @@ def plan(sampler: str, box: Box, count: int, seed: int) -> list[dict[str, Value]
     """All points of a round at once.
 
     Args:
-        sampler: "sobol" (scrambled, Owen 1998) or "random" (independent uniform).
+        sampler: "sobol" (scrambled, Owen 1998), "random" (independent uniform) or "grid" (every
+            combination of choices, in the order written).
         box: Where to place them.
-        count: How many.
-        seed: The round's own seed; the same seed gives the same points.
+        count: How many; for a grid, the number of combinations.
+        seed: The round's own seed; the same seed gives the same points. A grid draws nothing.
 
     Returns:
         `count` sets of values.
     """
+    if sampler == "grid":
+        return box.combinations()
     points = _sobol if sampler == "sobol" else _random
     return [box.at([float(u) for u in row]) for row in points(len(box.dimensions), count, seed)]
 

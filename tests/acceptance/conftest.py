@@ -57,6 +57,29 @@ seeds = 2
 """
 
 
+# Two optimizers with a rate of their own, two initializers: four combinations.
+GRID_STUDY = """
+name = "grid"
+[data]
+source = "digits"
+limit = 300
+[training]
+weight_decay = 0.0
+epochs = 3
+[space]
+optimizer = { choices = [
+    { name = "sgd", learning_rate = 0.1 },
+    { name = "adam", learning_rate = 0.01 },
+] }
+initializer = { choices = ["he", { normal = 0.01 }] }
+[search]
+sampler = "grid"
+[confirmation]
+finalists = 2
+seeds = 2
+"""
+
+
 class Command:
     """Runs `hpsearch` in a folder."""
 

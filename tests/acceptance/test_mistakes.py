@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpsearch.catalog import shipped_studies
-from tests.acceptance.conftest import SMALL_STUDY, Command
+from tests.acceptance.conftest import GRID_STUDY, SMALL_STUDY, Command
 
 DIGITS = shipped_studies()["digits"].read_text()
 
@@ -23,6 +23,16 @@ STUDY_MISTAKES = [
     ('name = "digits"', 'name = "a/b"', ["a/b", "a name starts with"]),
     ("seed = 0", "seed = ", ["not a TOML file", "line 3"]),
     ('scale = "log" }', 'scale = "lg" }', ["[space] learning_rate.scale", "did you mean 'log'"]),
+    (
+        "[space]",
+        '[space]\noptimizer = { choices = [{ name = "sgd", momentm = 0.9 }] }',
+        ["[space] optimizer.choices.0.momentm", "did you mean 'momentum'"],
+    ),
+    (
+        "[space]",
+        '[space]\noptimizer = { choices = [{ name = "sgd", learning_rate = 0.1 }] }',
+        ["[space] optimizer.choices.0.learning_rate = 0.1", "a dimension of its own"],
+    ),
 ]
 
 
@@ -39,6 +49,32 @@ def test_a_mistake_in_the_study_file_is_one_line(hpsearch: Command, old, new, wo
         assert line.startswith(f"hpsearch: {file}: ")
         for word in words:
             assert word in line
+    assert [p.name for p in hpsearch.folder.iterdir()] == [file]
+
+
+# (what to replace in the grid, by what, words the line must have)
+GRID_MISTAKES = [
+    ('["he", { normal', '["he", { norml', ["[space] initializer.choices.1.norml", "'normal'"]),
+    ("[search]", "[search]\ntrials = 5", ["[search] trials = 5", "write trials = 4"]),
+    ("[search]", "[search]\nrounds = 2", ["[search] rounds = 2", "a grid has one round"]),
+    (
+        "[search]",
+        "l2 = { low = 0, high = 1 }\n[search]",
+        ["[space] l2 = {", "write l2 = { choices = [...] }"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), GRID_MISTAKES)
+def test_a_mistake_in_a_grid_is_one_line(hpsearch: Command, old, new, words):
+    """What a grid cannot have is named with what to write instead, and nothing is created."""
+    assert old in GRID_STUDY
+    file = hpsearch.write("bad.toml", GRID_STUDY.replace(old, new, 1))
+    done = hpsearch("start", file)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    for word in [f"hpsearch: {file}: ", *words]:
+        assert word in line
     assert [p.name for p in hpsearch.folder.iterdir()] == [file]
 
 

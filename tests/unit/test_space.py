@@ -254,6 +254,17 @@ def test_a_box_contains_what_all_its_ranges_contain():
         box.at([0.5])
 
 
+def test_combinations_run_through_the_last_dimension_first():
+    """Every combination stands there once, in the order written."""
+    box = Box((Dimension("x", Choices((1, 2))), Dimension("y", Choices(("a", "b", "c")))))
+    assert box.size == 6
+    assert [(values["x"], values["y"]) for values in box.combinations()] == [
+        (1, "a"), (1, "b"), (1, "c"), (2, "a"), (2, "b"), (2, "c"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="x: an interval has no combinations"):
+        Box((Dimension("x", Interval(0, 1)),)).combinations()
+
+
 def test_corners_meet_every_two_values():
     """Both ends and all choices stand beside those of every other dimension."""
     ranges = {"x": Interval(0, 1), "y": Choices(("a", "b", "c")), "z": Choices((1, 2))}

@@ -181,7 +181,7 @@ MISTAKES = [
     ),
     ("rounds = 3", "rounds = 0", "[search] rounds = 0: must be 1 or more"),
     ("trials = 100", "trials = 1.5", "[search] trials = 1.5: must be a whole number"),
-    ('"sobol"', '"sobl"', "[search] sampler = \"sobl\": expected 'sobol', 'random', 'tpe'"),
+    ('"sobol"', '"sobl"', "[search] sampler = \"sobl\": expected 'sobol', 'random', 'grid'"),
     ('"common"', '"fresch"', "[search] seeds = \"fresch\": expected 'common' or 'fresh'; did"),
     ("finalists = 5", "finalists = 0", "[confirmation] finalists = 0: must be 1 or more"),
     ("seeds = 4", "seed = 4", "[confirmation] seed: unknown key; did you mean 'seeds'?"),
@@ -255,6 +255,41 @@ TABLE_MISTAKES = [
 ]
 
 
+GRID = """
+name = "grid"
+[space]
+optimizer = { choices = ["sgd", "adam", "momentum"] }
+hidden = { choices = [[5], [50]] }
+[search]
+sampler = "grid"
+"""
+GRID_MISTAKES = [
+    (
+        "hidden = { choices = [[5], [50]] }",
+        'l2 = { low = 1e-3, high = 1, scale = "log" }',
+        (
+            '[space] l2 = {"low": 0.001, "high": 1.0, "scale": "log"}: '
+            "a grid takes values one by one: write l2 = { choices = [...] }"
+        ),
+    ),
+    (
+        "[search]",
+        "[search]\ntrials = 5",
+        "[search] trials = 5: [space] has 6 combinations; write trials = 6, or leave it out",
+    ),
+    (
+        "[search]",
+        "[search]\nrounds = 3",
+        "[search] rounds = 3: a grid has one round; leave rounds out",
+    ),
+    (
+        "[[5], [50]]",
+        str([[n] for n in range(1, 40_000)]),
+        "[space]: 119997 combinations; a grid has at most 100000",
+    ),
+]
+
+
 def problems_of(text: str) -> list[str]:
     """What is said about a study file that cannot be used."""
     with pytest.raises(StudyFileError) as caught:
@@ -282,7 +317,7 @@ def test_every_shipped_study_parses(name):
 def test_a_name_and_a_space_are_enough():
     """Everything but the name and the space has a default."""
     spec = parse_study('name = "a"\n[space]\nl2 = { low = 0, high = 1 }', "study.toml")
-    assert (spec.seed, spec.search.rounds, spec.search.trials, spec.search.sampler) == (
+    assert (spec.seed, spec.rounds, spec.trials, spec.search.sampler) == (
         0,
         3,
         100,
@@ -425,6 +460,8 @@ def test_comments_order_and_defaults_are_no_difference():
     other = other.replace("epochs = 10\nbatch_size = 32", "batch_size = 32.0\nepochs = 10")
     other = other.replace("initializer", "# initializer")
     assert parse_study(other, "b.toml").differences(parse_study(GOOD, "a.toml")) == []
+    shorter = GOOD.replace("rounds = 3", "").replace("trials = 100", "")
+    assert parse_study(shorter, "b.toml").differences(parse_study(GOOD, "a.toml")) == []
 
 
 def test_options_of_the_command_line_replace_the_files_values():
@@ -433,9 +470,33 @@ def test_options_of_the_command_line_replace_the_files_values():
     assert overridden(spec) == spec
     assert overridden(spec, rounds=None, trials=None) == spec
     new = overridden(spec, name="b", seed=1, rounds=2, trials=9)
-    assert (new.name, new.seed, new.search.rounds, new.search.trials) == ("b", 1, 2, 9)
+    assert (new.name, new.seed, new.rounds, new.trials) == ("b", 1, 2, 9)
     assert new.space == spec.space
     assert (new.data, new.model, new.training) == (spec.data, spec.model, spec.training)
+
+
+@pytest.mark.parametrize("written", ["", "rounds = 1", "trials = 6", "rounds = 1\ntrials = 6"])
+def test_a_grid_has_all_combinations_in_one_round(written):
+    """Rounds and trials follow from the choices, and writing them out changes nothing."""
+    spec = parse_study(GRID + written, "study.toml")
+    assert (spec.rounds, spec.trials, spec.planned_trials) == (1, 6, 6)
+    assert spec.differences(parse_study(GRID, "study.toml")) == []
+    assert StudySpec.from_document(json.loads(json.dumps(spec.document()))) == spec
+    assert overridden(spec, rounds=1, trials=6, seed=1).planned_trials == 6
+
+
+def test_options_must_fit_a_grid():
+    """Rounds and trials of the command line are checked as the file's are."""
+    spec = parse_study(GRID, "study.toml")
+    with pytest.raises(StudyFileError) as caught:
+        overridden(spec, rounds=2, trials=7)
+    assert caught.value.problems == [
+        "options: [search] rounds = 2: a grid has one round; leave rounds out",
+        (
+            "options: [search] trials = 7: [space] has 6 combinations; write trials = 6, "
+            "or leave it out"
+        ),
+    ]
 
 
 def test_a_bad_option_is_one_line():
@@ -454,6 +515,14 @@ def test_a_mistake_is_one_line(old, new, line):
     (said,) = problems_of(changed(old, new))
     assert "\n" not in said
     assert said.startswith(f"study.toml: {line}")
+
+
+@pytest.mark.parametrize(("old", "new", "line"), GRID_MISTAKES)
+def test_a_mistake_in_a_grid_is_one_line(old, new, line):
+    """What a grid cannot have is named with what to write instead."""
+    assert old in GRID
+    (said,) = problems_of(GRID.replace(old, new, 1))
+    assert said == f"study.toml: {line}"
 
 
 @pytest.mark.parametrize(("lines", "expected"), TABLE_MISTAKES)

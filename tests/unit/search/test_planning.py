@@ -2,6 +2,7 @@
 
 import pytest
 
+from hpsearch.search.narrowing import box_of
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.rounds import (
     close_confirmation,
@@ -79,6 +80,21 @@ def test_the_next_round_lies_in_the_narrowed_box():
         d.name: d.range for d in second.box.dimensions
     }
     assert (closing.finished, closing.winner) == (False, None)
+
+
+def test_a_grid_is_tried_once_and_narrows_nothing():
+    """One round with every combination; the ledger says so instead of naming a next box."""
+    space = {"optimizer": {"choices": ["sgd", "adam"]}, "hidden": {"choices": [[5], [50], [9]]}}
+    spec = make_spec(space=space, search={"sampler": "grid"})
+    first = first_round(spec)
+    assert [trial.values for trial in first.trials] == spec.space.combinations()
+    found = [Outcome(t.number, t.values, t.number / 10, 0.1) for t in first.trials]
+    closing = close_search_round(spec, 1, first.box, found, found, 100)
+    assert closing.following.purpose == Purpose.CONFIRMATION
+    assert box_of(closing.ledger) == spec.space
+    for row in closing.ledger:
+        assert (row.decision, row.rule, row.elites, row.edge) == ("kept", "grid", 0, None)
+        assert row.reason == "kept: a grid tries every combination once and narrows nothing"
 
 
 def test_the_confirmation_repeats_the_finalists_over_the_same_seeds():

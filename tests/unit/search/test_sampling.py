@@ -29,10 +29,12 @@ EVERY_KIND = Box(
         Dimension("optimizer", Choices((frozen({"name": "adam", "rate": 0.1}), "sgd"))),
     )
 )
+# Planned samplers that draw their points; a grid draws nothing.
+DRAWN = [sampler for sampler in PLANNED if sampler != "grid"]
 SQUARE = Box((Dimension("x", Interval(0.0, 1.0)), Dimension("y", Interval(0.0, 1.0))))
 
 
-@pytest.mark.parametrize("sampler", PLANNED)
+@pytest.mark.parametrize("sampler", DRAWN)
 def test_planned_points_lie_in_the_box(sampler):
     """Every value of every kind of dimension is one the box contains, with the right type."""
     points = plan(sampler, EVERY_KIND, 100, 0)
@@ -42,12 +44,20 @@ def test_planned_points_lie_in_the_box(sampler):
     assert {p["hidden"] for p in points} == {(50,), (100, 100), 3, True, "4"}
 
 
-@pytest.mark.parametrize("sampler", PLANNED)
+@pytest.mark.parametrize("sampler", DRAWN)
 def test_the_seed_decides_the_plan(sampler):
     """The same seed gives the same points, another seed gives others."""
     first = plan(sampler, EVERY_KIND, 20, 1)
     assert first == plan(sampler, EVERY_KIND, 20, 1)
     assert first != plan(sampler, EVERY_KIND, 20, 2)
+
+
+def test_a_grid_is_planned_in_the_order_written():
+    """A grid's points are all combinations of the choices, whatever the seed."""
+    choices = Box(tuple(d for d in EVERY_KIND.dimensions if isinstance(d.range, Choices)))
+    points = plan("grid", choices, choices.size, 1)
+    assert points == plan("grid", choices, choices.size, 2) == choices.combinations()
+    assert len(points) == 2 * 5 * 2
 
 
 def test_sobol_points_are_balanced():
@@ -190,7 +200,7 @@ def test_a_missing_package_is_one_line(monkeypatch, sampler, package, requiremen
         )
 
 
-@pytest.mark.parametrize("sampler", ["sobol", "random", "tpe", "cmaes"])
+@pytest.mark.parametrize("sampler", ["sobol", "random", "grid", "tpe", "cmaes"])
 def test_other_samplers_need_nothing_more(sampler):
     """What hpsearch itself installs is enough for every sampler but gp."""
     check_sampler(sampler)
