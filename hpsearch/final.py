@@ -45,7 +45,7 @@ def open_sealed_test(
         again: Whether to open the split once more when its figure is known already.
 
     Raises:
-        UserError: If the study is not complete or has no winner.
+        UserError: If the study is not complete, has no winner, or holds no rows out.
     """
     from threadpoolctl import threadpool_limits
 
@@ -68,6 +68,11 @@ def open_sealed_test(
 
 
 def _check_ready(study: StoredStudy) -> None:
+    if not study.spec.holds_out:
+        raise UserError(
+            f'{study.name}: [data] split = "all" holds no rows out, so there is no test split; '
+            "start it under a new name with split = { train = ..., validation = ..., test = ... }"
+        )
     if study.state != "complete":
         raise UserError(
             f"{study.name}: the search is not finished, so there is no winner to test; "

@@ -104,7 +104,7 @@ class Search:
         prepared = prepare(self.spec, self._options.data_dir)
         self.database = open_database(self._options.database, create=True)
         study = find_study(self.database, self.spec.name)
-        if study is None and self._options.open_test:
+        if study is None and self._options.open_test and self.spec.confirms:
             check_test_rows(self.spec, self._options.data_dir)
         created = None if study else self._create(prepared)
         if created is not None:
@@ -155,8 +155,12 @@ class Search:
         return study_document(self.opened, study)
 
     def test_is_due(self, study: StoredStudy) -> bool:
-        """Whether the test split is to be opened now: never twice, never against a wish."""
-        wanted = self._options.open_test and not study.keep_sealed
+        """Whether the test split is to be opened now: never twice, never against a wish.
+
+        Nor for a winner that was not confirmed: comparing needs no test figure, and who wants
+        one types `hpsearch test`.
+        """
+        wanted = self._options.open_test and not study.keep_sealed and study.spec.confirms
         if not wanted or study.winner is None:
             return False
         return study_document(self.opened, study)["test"] is None

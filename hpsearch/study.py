@@ -60,7 +60,7 @@ class DataSpec(Table):
     """[data]: where the rows come from and how they are split."""
 
     source: Literal["digits", "moons", "mnist"] = "digits"
-    split: Split | None = None
+    split: Literal["all"] | Split | None = None
     limit: Count | FirstRows | None = None
     scaling: Literal["range", "standard", "none"] | None = None
     samples: Annotated[int, BeforeValidator(a_number), Field(ge=1)] = 1000
@@ -68,18 +68,22 @@ class DataSpec(Table):
 
     @model_validator(mode="after")
     def _fits_source(self) -> Self:
-        if self.source in SOURCES_WITH_TEST_ROWS and self.split and self.split.test:
+        if not isinstance(self.split, Split):
+            return self
+        if self.source in SOURCES_WITH_TEST_ROWS and self.split.test:
             raise ValueError(
                 f"{self.source} has test rows of its own: write split = "
                 "{ train = 0.8, validation = 0.2 } without test"
             )
-        if self.source not in SOURCES_WITH_TEST_ROWS and self.split and not self.split.test:
+        if self.source not in SOURCES_WITH_TEST_ROWS and not self.split.test:
             raise ValueError(f"{self.source} needs a share of test rows, such as test = 0.2")
         return self
 
     @property
-    def shares(self) -> Split:
-        """The split written in the file, or the default for this source."""
+    def shares(self) -> Split | None:
+        """The split written in the file, or the default for this source; None for "all"."""
+        if self.split == "all":
+            return None
         if self.split is not None:
             return self.split
         if self.source in SOURCES_WITH_TEST_ROWS:
@@ -223,9 +227,12 @@ class SearchSpec(Table):
 
 
 class ConfirmationSpec(Table):
-    """[confirmation]: how many of the best are run again, over how many fresh seeds."""
+    """[confirmation]: how many of the best are run again, over how many fresh seeds.
 
-    finalists: Count = 5
+    No finalists at all are for studies that compare what was written down and search nothing.
+    """
+
+    finalists: CountFromZero = 5
     seeds: Count = 5
 
 
@@ -313,6 +320,11 @@ class StudySpec(Table):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         problems = list(self._unlike_a_grid()) if self.is_grid else []
+        if not self.holds_out and (not self.is_grid or self.confirms):
+            problems.append(
+                '[data] split = "all": nothing is held out, so the best score only says who fits '
+                'the training rows best; write sampler = "grid" and finalists = 0 to compare'
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -362,6 +374,16 @@ class StudySpec(Table):
         return self.search.sampler == "grid"
 
     @property
+    def confirms(self) -> bool:
+        """Whether the best are run again; what was not is not tested unasked either."""
+        return self.confirmation.finalists > 0
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether rows are kept from training, to score and to test on."""
+        return self.data.shares is not None
+
+    @property
     def rounds(self) -> int:
         """How many rounds: what the file says, or 3; a grid has one."""
         return self.search.rounds or (1 if self.is_grid else 3)
@@ -400,7 +422,9 @@ class StudySpec(Table):
         """What decides the results; defaults that depend on other keys as if they stood there."""
         document = self.document()
         document.pop("report")
-        data = {"split": self.data.shares.model_dump(), "scaling": self.data.scaler}
+        shares = self.data.shares
+        split = shares.model_dump() if shares else self.data.split
+        data = {"split": split, "scaling": self.data.scaler}
         search = {"rounds": self.rounds, "trials": self.trials}
         filled = {"data": document["data"] | data, "search": document["search"] | search}
         return document | filled

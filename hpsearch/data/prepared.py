@@ -159,7 +159,7 @@ def key_of(spec: StudySpec) -> str:
         "seed": spec.seed,
         "source": data.source,
         "identity": source_of(spec).identity(spec),
-        "shares": data.shares.model_dump(),
+        "shares": data.shares.model_dump() if data.shares else data.split,
         "limit": data.model_dump(include={"limit"}),
         "scaler": data.scaler,
     }

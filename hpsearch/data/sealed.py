@@ -32,12 +32,14 @@ def open_test_rows(spec: StudySpec, data_dir: Path | None, prepared: Prepared) -
         x (rows, features) float32 and y (rows,) int64, in memory.
 
     Raises:
-        DataError: If the rows cannot be had, or `prepared` belongs to other data.
+        DataError: If the rows cannot be had, there are none, or `prepared` is of other data.
     """
     if prepared.key != key_of(spec):
         raise DataError(
             f"{prepared.folder}: prepared for other data, another seed or another NumPy than "
             f"study {spec.name!r}; prepare the study again"
         )
+    if not spec.holds_out:
+        raise DataError(f'{spec.name}: split = "all" holds no rows out; there is no test split')
     rows = source_of(spec).sealed_rows(spec, data_dir)
     return Examples(prepared.scaling.apply(rows.x), rows.y, prepared.classes)

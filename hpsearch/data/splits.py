@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hpsearch.errors import DataError
 from hpsearch.seeds import split_seed
-from hpsearch.study import FirstRows, StudySpec
+from hpsearch.study import FirstRows, Split, StudySpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,10 @@ def without_test(labels: NDArray[Any], spec: StudySpec) -> tuple[Indices, Indice
     Raises:
         DataError: If the test share is less than a row.
     """
-    train, validation, test = _exact_shares(spec)
+    shares = spec.data.shares
+    if shares is None:
+        return np.arange(len(labels)), np.arange(0)
+    train, validation, test = _exact_shares(shares)
     count = apportioned(len(labels), (train, validation, test))[2]
     if not count:
         raise DataError(
@@ -97,18 +100,24 @@ def without_test(labels: NDArray[Any], spec: StudySpec) -> tuple[Indices, Indice
 def learning_split(labels: NDArray[Any], spec: StudySpec) -> tuple[Indices, Indices]:
     """Training and validation rows among the learning rows, limited and shuffled.
 
+    Where nothing is held out both are all of the limited rows, in the source's order: published
+    experiments draw their batches from rows as they stand.
+
     Args:
         labels: (rows,) classes of all rows that are not test rows, in the source's order.
         spec: Its seed, limit and shares decide.
 
     Returns:
-        Two index arrays in random order: training rows, validation rows.
+        Two index arrays: training rows, validation rows.
 
     Raises:
         DataError: If the limit exceeds the rows there are, or a part stays empty.
     """
     limited = _limited(labels, spec)
-    train, validation, _ = _exact_shares(spec)
+    shares = spec.data.shares
+    if shares is None:
+        return limited, limited
+    train, validation, _ = _exact_shares(shares)
     counts = apportioned(len(limited), (train, validation))
     for part, count in zip(("training", "validation"), counts, strict=True):
         if not count:
@@ -145,9 +154,8 @@ def _limited(labels: NDArray[Any], spec: StudySpec) -> Indices:
     return stratified_choice(labels, count, _generator(spec, _Stream.LIMIT))[0]
 
 
-def _exact_shares(spec: StudySpec) -> tuple[Fraction, Fraction, Fraction]:
+def _exact_shares(shares: Split) -> tuple[Fraction, Fraction, Fraction]:
     """Shares as the decimals that were written: 0.1 is a tenth, not the nearest float."""
-    shares = spec.data.shares
     train, validation, test = shares.train, shares.validation, shares.test
     return Fraction(repr(train)), Fraction(repr(validation)), Fraction(repr(test))
 

@@ -51,8 +51,8 @@ def print_result(
     sections = {
         "Trials": [_counts(document), *_failures(study.name, document)],
         "Ledger": _findings(ledger),
-        "Winner": _winner(document),
-        "Test": _test(study.name, document["test"]),
+        "Winner": _winner(study, document),
+        "Test": _test(study.name, document["test"]) or _sealed(study, document),
         "Next": _next(study, document, ledger),
     }
     for head, lines in sections.items():
@@ -136,18 +136,27 @@ def _crowded(row: JSON) -> bool:
     return crowded(range_, replace(range_, low=low, high=high), row["edge"])
 
 
-def _winner(document: JSON) -> list[str]:
+def _winner(study: StoredStudy, document: JSON) -> list[str]:
     winner = document["winner"]
     if winner is None:
-        what = "repeat of a finalist" if document["complete"] else "trial"
+        what = "repeat of a finalist" if document["complete"] and study.spec.confirms else "trial"
         return [f"none: no {what} has a score."] if document["state"] == "complete" else []
+    measured = "validation accuracy" if study.spec.holds_out else "accuracy on the training rows"
+    head = f"{shown_values(winner['values'])}: {measured} [bold]{score(winner['score'])}[/]"
+    if not study.spec.confirms:
+        return [f"{head}, the best of the trials; nothing was confirmed."]
     error = f" ± {winner['standard_error']:.4f}" if winner["seeds"] > 1 else ""
     ties = [f"tied with {shown_values(t['values'])}: {score(t['score'])}" for t in winner["ties"]]
-    best = (
-        f"{shown_values(winner['values'])}: validation accuracy [bold]{score(winner['score'])}[/]"
-        f"{error}, mean of {count(winner['seeds'], 'fresh seed')}."
-    )
-    return [best, *ties]
+    return [f"{head}{error}, mean of {count(winner['seeds'], 'fresh seed')}.", *ties]
+
+
+def _sealed(study: StoredStudy, document: JSON) -> list[str]:
+    """Why a finished study has no test figure, where `start` opens no test split."""
+    if document["state"] != "complete" or study.spec.confirms:
+        return []
+    if not study.spec.holds_out:
+        return ['there is none: split = "all" holds no rows out.']
+    return ["sealed: finalists = 0, and `start` does not test what was not confirmed."]
 
 
 def _test(name: str, test: JSON | None) -> list[str]:
@@ -176,7 +185,7 @@ def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[st
             return [f"`hpsearch worker {study.name}` joins it."]
         return [f"`hpsearch start {study.name}` goes on with it."]
     lines = []
-    if document["test"] is None and document["winner"] is not None:
+    if study.spec.holds_out and document["test"] is None and document["winner"] is not None:
         lines.append(f"`hpsearch test {study.name}` opens the sealed test split.")
     lines.append(
         f"`hpsearch ui {study.name}` opens the dashboard; "

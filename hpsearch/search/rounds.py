@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpsearch.search.narrowing import LedgerRow, box_of, narrow, unnarrowed
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.sampling import PLANNED, plan
-from hpsearch.search.selection import Winner, choose_winner, finalists
+from hpsearch.search.selection import Winner, choose_winner, finalists, unconfirmed_winner
 from hpsearch.seeds import Purpose, plan_seed, trial_seed
 from hpsearch.space import Box, Value
 from hpsearch.study import StudySpec
@@ -48,7 +48,7 @@ class Closing:
     Attributes:
         ledger: The ranges decided from the round, empty after the confirmation.
         following: The round that opens now, None after the last.
-        winner: Known once the confirmation is closed.
+        winner: Known once the confirmation is closed, or the last round where there is none.
     """
 
     ledger: tuple[LedgerRow, ...]
@@ -88,6 +88,8 @@ def close_search_round(
     ledger = tuple(rows)
     if number < spec.rounds:
         return Closing(ledger, _search_round(spec, number + 1, box_of(ledger)), None)
+    if not spec.confirms:
+        return Closing(ledger, None, unconfirmed_winner(history))
     return Closing(ledger, confirmation_round(spec, box_of(ledger), history), None)
 
 

@@ -19,7 +19,7 @@ class Candidate:
         values: One value per dimension.
         score: Mean score over the seeds; a diverged repeat counts as 0, a failed one not at all.
         standard_error: Of that mean, over the seeds; 0 for a single seed.
-        seeds: How many repeats stand behind it.
+        seeds: How many repeats stand behind it; 1 also for a search trial that was not repeated.
     """
 
     values: dict[str, Value]
@@ -61,6 +61,16 @@ def choose_winner(repeats: Sequence[Outcome]) -> Winner | None:
     order = sorted(groups, key=lambda group: -_candidate(group).score)
     best, others = order[0], order[1:]
     return Winner(_candidate(best), tuple(_candidate(g) for g in others if _tied(best, g)))
+
+
+def unconfirmed_winner(outcomes: Sequence[Outcome]) -> Winner | None:
+    """The best trial of a search whose trials are not run again, as it was measured once.
+
+    Returns:
+        None where no trial has a score. Nobody is tied: without repeats nobody can say so.
+    """
+    best = ranked(outcomes)[:1]
+    return next((Winner(Candidate(o.values, o.score or 0.0, 0.0, 1), ()) for o in best), None)
 
 
 def _by_values(repeats: Sequence[Outcome]) -> list[list[Outcome]]:

@@ -102,10 +102,9 @@ def _result(study: JSON) -> list[str]:
     if study["winner"]:
         winner = study["winner"]
         values = ", ".join(f"{name} = {_short(v)}" for name, v in winner["values"].items())
-        lines.append(
-            f"**Winner**: {values}; {study['metric']} {winner['score']:.4f} "
-            f"over {winner['seeds']} fresh seeds"
-        )
+        seeds = f"over {winner['seeds']} fresh seeds"
+        how = seeds if study["confirmation"] else "in one trial, not confirmed"
+        lines.append(f"**Winner**: {values}; {study['metric']} {winner['score']:.4f} {how}")
     else:
         lines.append(f"{study['complete']} of {study['planned']} trials complete, no winner yet")
     test = study["test"]

@@ -183,7 +183,20 @@ MISTAKES = [
     ("trials = 100", "trials = 1.5", "[search] trials = 1.5: must be a whole number"),
     ('"sobol"', '"sobl"', "[search] sampler = \"sobl\": expected 'sobol', 'random', 'grid'"),
     ('"common"', '"fresch"', "[search] seeds = \"fresch\": expected 'common' or 'fresh'; did"),
-    ("finalists = 5", "finalists = 0", "[confirmation] finalists = 0: must be 1 or more"),
+    ("finalists = 5", "finalists = -1", "[confirmation] finalists = -1: must be 0 or more"),
+    (
+        "split = { train = 0.6, validation = 0.2, test = 0.2 }",
+        'split = "al"',
+        "[data] split = \"al\": expected 'all'; did you mean 'all'?",
+    ),
+    (
+        "split = { train = 0.6, validation = 0.2, test = 0.2 }",
+        'split = "all"',
+        (
+            '[data] split = "all": nothing is held out, so the best score only says who fits the '
+            'training rows best; write sampler = "grid" and finalists = 0 to compare'
+        ),
+    ),
     ("seeds = 4", "seed = 4", "[confirmation] seed: unknown key; did you mean 'seeds'?"),
     ("[search]", "[serch]", "serch: unknown key; did you mean 'search'?"),
     ("seed = 7", "seed = ", "not a TOML file: Invalid value (at line 3"),
@@ -281,6 +294,14 @@ GRID_MISTAKES = [
         "[search]",
         "[search]\nrounds = 3",
         "[search] rounds = 3: a grid has one round; leave rounds out",
+    ),
+    (
+        "[search]",
+        '[data]\nsplit = "all"\n[search]',
+        (
+            '[data] split = "all": nothing is held out, so the best score only says who fits the '
+            'training rows best; write sampler = "grid" and finalists = 0 to compare'
+        ),
     ),
     (
         "[[5], [50]]",
@@ -483,6 +504,21 @@ def test_a_grid_has_all_combinations_in_one_round(written):
     assert spec.differences(parse_study(GRID, "study.toml")) == []
     assert StudySpec.from_document(json.loads(json.dumps(spec.document()))) == spec
     assert overridden(spec, rounds=1, trials=6, seed=1).planned_trials == 6
+
+
+def test_a_comparison_may_hold_nothing_out():
+    """A grid that confirms nothing may train and score on all rows, and says so in JSON."""
+    text = GRID + '[confirmation]\nfinalists = 0\n[data]\nsplit = "all"'
+    spec = parse_study(text, "study.toml")
+    assert (spec.holds_out, spec.confirms, spec.data.shares) == (False, False, None)
+    assert StudySpec.from_document(json.loads(json.dumps(spec.document()))) == spec
+    confirmed = parse_study(GRID, "study.toml")
+    assert (confirmed.holds_out, confirmed.confirms) == (True, True)
+    lines = spec.differences(confirmed)
+    assert lines == [
+        '[data] split: "all" here, {"train": 0.6, "validation": 0.2, "test": 0.2} there',
+        "[confirmation] finalists: 0 here, 5 there",
+    ]
 
 
 def test_options_must_fit_a_grid():

@@ -3,7 +3,7 @@
 import pytest
 
 from hpsearch.errors import DataError
-from hpsearch.space import Box, Dimension, Interval
+from hpsearch.space import Box, Choices, Dimension, Interval
 from hpsearch.study import StudySpec
 
 
@@ -21,6 +21,27 @@ def study():
     def build(seed: int = 0, **data) -> StudySpec:
         return StudySpec.model_validate(
             {"name": "test", "seed": seed, "data": {"source": "moons"} | data, "space": box}
+        )
+
+    return build
+
+
+@pytest.fixture
+def comparison():
+    """Builds a study that holds nothing out: a grid, unconfirmed, with split = "all"."""
+    box = Box((Dimension("learning_rate", Choices((0.1, 0.01))),))
+
+    def build(seed: int = 0, training: dict | None = None, **data) -> StudySpec:
+        return StudySpec.model_validate(
+            {
+                "name": "test",
+                "seed": seed,
+                "data": {"source": "moons", "split": "all"} | data,
+                "training": training or {},
+                "space": box,
+                "search": {"sampler": "grid"},
+                "confirmation": {"finalists": 0},
+            }
         )
 
     return build

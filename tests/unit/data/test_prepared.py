@@ -110,6 +110,11 @@ def test_whatever_changes_the_rows_changes_the_key(study, data):
     assert key_of(study(**data)) != key_of(study())
 
 
+def test_holding_nothing_out_changes_the_key(study, comparison):
+    """The rows of split = "all" are never taken for those of a split."""
+    assert key_of(comparison()) != key_of(study())
+
+
 def test_what_does_not_change_the_rows_does_not_change_the_key(study):
     """A default written out, or a key of another source, is the same data."""
     split = {"train": 0.6, "validation": 0.2, "test": 0.2}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import hpsearch
+from hpsearch.data import mnist
 from hpsearch.data.prepared import prepare
 from hpsearch.data.sealed import open_test_rows
 
@@ -45,6 +46,20 @@ def test_all_rows_of_a_source_are_given_out_exactly_once(study, tmp_path):
     given = np.concatenate([part.x for part in parts])
     x, _ = load_digits(return_X_y=True)
     assert sorted(map(bytes, given)) == sorted(map(bytes, x.astype(np.float32)))
+
+
+def test_mnists_test_images_stay_sealed_where_nothing_is_held_out(
+    comparison, refused, mnist_slice, tmp_path
+):
+    """With split = "all" mnist's training images are all used, its test images by nobody."""
+    spec = comparison(source="mnist", limit={"first": 500})
+    prepared = prepare(spec, mnist_slice, tmp_path)
+    training, validation = prepared.training(), prepared.validation()
+    original = mnist.read_rows(mnist.TRAINING, mnist_slice)
+    assert np.array_equal(np.rint(training.x * 255), original.x[:500])
+    assert np.array_equal(training.y, original.y[:500])
+    assert np.array_equal(training.x, validation.x)
+    assert "there is no test split" in refused(open_test_rows, spec, mnist_slice, prepared)
 
 
 def test_test_rows_are_scaled_with_statistics_of_training_rows(study, tmp_path):

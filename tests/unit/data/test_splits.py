@@ -129,6 +129,18 @@ def test_an_empty_part_is_refused(study, refused, rows, part):
     assert f"no {part} row" in refused(split)
 
 
+def test_nothing_held_out_is_everything_in_order(comparison):
+    """With split = "all" every row is scored on and trained on, as it stands; none is sealed."""
+    learning, test = without_test(LABELS, comparison())
+    assert (learning.tolist(), len(test)) == (list(range(1000)), 0)
+    for limit, expected in ((None, range(1000)), ({"first": 300}, range(300))):
+        training, validation = learning_split(LABELS, comparison(limit=limit))
+        assert training.tolist() == validation.tolist() == list(expected)
+    drawn, _ = learning_split(LABELS, comparison(limit=200))
+    assert np.bincount(LABELS[drawn]).tolist() == [20] * 10
+    assert np.all(np.diff(drawn) > 0)
+
+
 def _all_parts(spec):
     learning, test = without_test(LABELS, spec)
     training, validation = learning_split(LABELS[learning], spec)

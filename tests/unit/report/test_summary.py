@@ -1,7 +1,9 @@
 """What `start` and `show` say at the end: from documents alone, never from their sentences."""
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from hpsearch.report.summary import print_result
@@ -76,10 +78,10 @@ CHOSEN = {
 }
 
 
-def printed(document=DOCUMENT, ledger=(NARROWED, CHOSEN)) -> str:
+def printed(document=DOCUMENT, ledger=(NARROWED, CHOSEN), study=STUDY) -> str:
     """The result in one line of words, as a wide terminal would wrap nothing."""
     console = Console(file=io.StringIO(), width=400)
-    print_result(console, STUDY, document, list(ledger))
+    print_result(console, study, document, list(ledger))
     return " ".join(console.file.getvalue().split())
 
 
@@ -121,3 +123,26 @@ def test_no_winner_says_what_was_missing():
     lost = DOCUMENT | none | {"complete": 0, "diverged": 10}
     assert "none: no trial has a score." in printed(lost)
     assert "opens the sealed test split" not in printed(lost)
+
+
+@pytest.mark.parametrize("split", [None, "all"])
+def test_a_comparison_says_what_it_is(split):
+    """What was not confirmed is called so, is not tested unasked, and may have no test split."""
+    choices = {"activation": {"choices": ["relu", "tanh"]}}
+    changes = {
+        "space": choices,
+        "search": {"sampler": "grid"},
+        "confirmation": {"finalists": 0},
+        "data": {"split": split},
+    }
+    study = replace(STUDY, spec=StudySpec.model_validate({"name": "a"} | changes))
+    winner = {"values": {"activation": "relu"}, "score": 0.9, "seeds": 1, "standard_error": 0.0}
+    rounds = [DOCUMENT["rounds"][0] | {"ranges": choices}]
+    text = printed(DOCUMENT | {"rounds": rounds, "winner": winner | {"ties": []}}, (), study)
+    measured = "validation accuracy" if split is None else "accuracy on the training rows"
+    assert f"{measured} 0.9000, the best of the trials; nothing was confirmed." in text
+    assert ("sealed: finalists = 0" in text) == (split is None)
+    assert ("opens the sealed test split" in text) == (split is None)
+    assert ('there is none: split = "all" holds no rows out' in text) == (split == "all")
+    nobody = printed(DOCUMENT | {"rounds": rounds, "winner": None}, (), study)
+    assert "none: no trial has a score." in nobody

@@ -127,6 +127,21 @@ def test_the_last_round_is_followed_by_the_confirmation():
     assert not closing.finished
 
 
+def test_without_finalists_the_best_trial_wins_unconfirmed():
+    """The study ends after its last round; its winner was trained once and is tied with nobody."""
+    spec = make_spec(confirmation={"finalists": 0})
+    first = first_round(spec)
+    found = scored(first)
+    closing = close_search_round(spec, 2, first.box, found, found, 100)
+    best = max(found, key=lambda outcome: outcome.score)
+    assert (closing.following, closing.finished) == (None, True)
+    candidate = closing.winner.candidate
+    assert (candidate.values, candidate.score) == (best.values, best.score)
+    assert (candidate.seeds, candidate.standard_error, closing.winner.ties) == (1, 0.0, ())
+    lost = [Outcome(t.number, t.values, None, None) for t in first.trials]
+    assert close_search_round(spec, 2, first.box, lost, lost, 100).winner is None
+
+
 def test_a_search_without_any_score_is_finished():
     """Where nothing can be confirmed the study ends without a winner."""
     spec = make_spec()
