@@ -186,6 +186,7 @@ class TrainingSpec(Table):
     iterations: CountFromZero | None = None
     measure_every: Count | None = None
     batch_size: BatchSize = 32
+    training_metrics: Literal["batches", "rows"] = "batches"
     patience: Count | None = None
     precision: Literal["float32", "float64"] = "float32"
     draws: Draws | None = None
@@ -288,6 +289,7 @@ class TrialSettings(Table):
             training.length,
             training.batch_size,
             training.precision,
+            training.training_metrics,
             training.diagnose,
         )
 

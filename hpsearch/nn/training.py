@@ -66,8 +66,9 @@ class TrainedMember:
         diverged: Whether a loss was not finite; training stopped after that measurement.
         curve: Metrics of every measured epoch (or iteration), by its number: training_loss and
             training_accuracy, means over the rows since the last measurement, each as its
-            mini-batch was seen before its update; with validation rows also validation_loss and
-            validation_accuracy, measured at that moment. Losses are mean cross-entropy, without
+            mini-batch was seen before its update, or over all rows at that moment where the study
+            asks for it; with validation rows also validation_loss and validation_accuracy, measured
+            at that moment. Losses are mean cross-entropy, without
             any penalty.
         parameters: (P + R,) float32 or float64: what is learned, laid out as `Layout` says, and
             behind it the running statistics of batch normalisation; a copy.
@@ -160,6 +161,8 @@ class _Training:
         wanted = first.training.batch_size
         self._batch_size = len(training) if wanted == "full" else min(wanted, len(training))
         self._length = first.training.length
+        # Before the first update no batch has been seen.
+        self._whole = first.training.training_metrics == "rows" or not self._length.count
         self._diagnosed = frozenset(first.training.diagnose)
         self._dtype = np.dtype(first.training.precision)
         self._training, self._validation = training, validation
@@ -213,9 +216,9 @@ class _Training:
 
     def _measure(self, step: int) -> None:
         """Note the curves at this step, and whose training is over."""
-        tallies = {"training": self._tally if step else self._untrained()}
-        if self._measurement is not None:
-            tallies["validation"] = self._measurement.run(self._watch.glance)
+        tallies = {"training": self._tally}
+        for name, measurement in self._measurements.items():
+            tallies[name] = measurement.run(self._watch.glance)
         columns = {}
         for name, tally in tallies.items():
             columns[f"{name}_loss"] = tally.losses()
@@ -223,10 +226,6 @@ class _Training:
         for index, numbers in enumerate(zip(*columns.values(), strict=True)):
             metrics = dict(zip(columns, numbers, strict=True))
             self._members[index].note(step, metrics, partial(self._population.member, index))
-
-    def _untrained(self) -> Tally:
-        """The training rows as the network sees them before any update."""
-        return Measurement(self._population, self._training).run(self._watch.glance)
 
     def _diagnose(self, step: int) -> None:
         if step not in self._diagnosed or step in self._members[0].diagnoses:
@@ -284,9 +283,13 @@ class _Training:
         between = self._length.every * self._batch_size
         rows = len(self._x) if self._length.unit == "epoch" else between
         self._tally = Tally(members, rows, self._dtype)
-        self._measurement = (
-            None if self._validation is None else Measurement(self._population, self._validation)
-        )
+        splits = {"training": self._training if self._whole else None}
+        splits |= {"validation": self._validation}
+        self._measurements = {
+            name: Measurement(self._population, split)
+            for name, split in splits.items()
+            if split is not None
+        }
 
 
 @dataclass

@@ -108,3 +108,16 @@ def test_sigmoid_output_learns_two_classes():
     assert result.curve[100]["validation_accuracy"] == 1
     with pytest.raises(ValueError, match="two classes"):
         train([Member(settings, 1)], ROWS, ROWS)
+
+
+def test_training_rows_can_be_measured_as_they_are():
+    """With training_metrics = "rows" training figures must be those of the whole network."""
+    model = {"dropout": 0.5, "batch_norm": True}
+    result, settings = trained(epochs=3, training_metrics="rows", model=model)
+    seen, _ = trained(epochs=3, model=model)
+    for metrics in result.curve.values():
+        assert metrics["training_loss"] == metrics["validation_loss"]
+        assert metrics["training_accuracy"] == metrics["validation_accuracy"]
+    assert evaluate(settings, result.parameters, ROWS)["loss"] == result.curve[3]["training_loss"]
+    assert seen.parameters.tobytes() == result.parameters.tobytes()
+    assert seen.curve[3]["training_loss"] != result.curve[3]["training_loss"]
