@@ -59,12 +59,15 @@ class Split(Table):
 class DataSpec(Table):
     """[data]: where the rows come from and how they are split."""
 
-    source: Literal["digits", "moons", "mnist"] = "digits"
+    source: Literal["digits", "moons", "mnist", "normal"] = "digits"
     split: Literal["all"] | Split | None = None
     limit: Count | FirstRows | None = None
     scaling: Literal["range", "standard", "none"] | None = None
     samples: Annotated[int, BeforeValidator(a_number), Field(ge=1)] = 1000
     noise: Annotated[Number, Field(ge=0)] = 0.2
+    random_state: CountFromZero | None = None
+    features: Count = 100
+    classes: Annotated[int, BeforeValidator(a_number), Field(ge=2, le=2**31 - 1)] = 10
 
     @model_validator(mode="after")
     def _fits_source(self) -> Self:
@@ -93,7 +96,11 @@ class DataSpec(Table):
     @property
     def scaler(self) -> Literal["range", "standard", "none"]:
         """How rows are scaled; pixels by their largest value, points to mean 0 and deviation 1."""
-        return self.scaling or ("standard" if self.source == "moons" else "range")
+        if self.scaling is not None:
+            return self.scaling
+        if self.source == "normal":
+            return "none"
+        return "standard" if self.source == "moons" else "range"
 
 
 class Normal(Table):
@@ -369,6 +376,16 @@ class StudySpec(Table):
             model=ModelSpec.model_validate(self.model.model_dump() | model),
             training=TrainingSpec.model_validate(self.training.model_dump() | training),
         )
+
+    @property
+    def precision(self) -> Literal["float32", "float64"]:
+        """The finer precision that any trial computes in; rows are stored in it."""
+        tried = {
+            setting(dimension.name, value).get("precision")
+            for dimension in self.space.dimensions
+            for value in dimension.range.ends()
+        }
+        return "float64" if "float64" in {self.training.precision, *tried} else "float32"
 
     @property
     def is_grid(self) -> bool:

@@ -1,6 +1,6 @@
 """Training and validation rows, made once and mapped into memory by every worker.
 
-    CACHE/prepared/KEY/training_x.npy    (rows, features) float32
+    CACHE/prepared/KEY/training_x.npy    (rows, features) float32, or float64 where trials need it
                        training_y.npy    (rows,) int64
                        validation_x.npy, validation_y.npy
                        meta.json         classes, features, fingerprint, scaling, file sizes
@@ -135,7 +135,7 @@ def prepare(spec: StudySpec, data_dir: Path | None = None, cache: Path | None = 
     source = source_of(spec)
     training, validation = learning_parts(source.learning_rows(spec, data_dir), spec)
     scaling = fitted(spec.data.scaler, training, source.largest, spec.data.source)
-    arrays = _arrays(training, validation, scaling)
+    arrays = _arrays(training, validation, scaling, spec.precision)
     meta = _meta(key, source, scaling, arrays)
     try:
         _write(home / key, arrays, meta)
@@ -162,6 +162,7 @@ def key_of(spec: StudySpec) -> str:
         "shares": data.shares.model_dump() if data.shares else data.split,
         "limit": data.model_dump(include={"limit"}),
         "scaler": data.scaler,
+        "precision": spec.precision,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -169,12 +170,14 @@ def key_of(spec: StudySpec) -> str:
 # -------------------------------------------------------------------- making
 
 
-def _arrays(training: Rows, validation: Rows, scaling: Scaling) -> dict[str, NDArray[Any]]:
+def _arrays(
+    training: Rows, validation: Rows, scaling: Scaling, precision: str
+) -> dict[str, NDArray[Any]]:
     """The arrays by file name, in the order the fingerprint takes them."""
     return {
-        "training_x": scaling.apply(training.x),
+        "training_x": scaling.apply(training.x, precision),
         "training_y": training.y,
-        "validation_x": scaling.apply(validation.x),
+        "validation_x": scaling.apply(validation.x, precision),
         "validation_y": validation.y,
     }
 

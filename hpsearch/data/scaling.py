@@ -34,26 +34,27 @@ class Scaling:
     offset: tuple[float, ...] = (0.0,)
     divisor: tuple[float, ...] = (1.0,)
 
-    def apply(self, x: NDArray[Any]) -> NDArray[np.float32]:
+    def apply(self, x: NDArray[Any], precision: str = "float32") -> NDArray[Any]:
         """Scaled copy of the rows.
 
         Args:
             x: (rows, features), of any numeric dtype.
+            precision: "float32" or "float64".
 
         Returns:
-            (rows, features) float32, C-contiguous. Computed in float64, rounded once.
+            (rows, features) in this precision, C-contiguous. Computed in float64, rounded once.
 
         Raises:
-            DataError: If a value does not fit float32.
+            DataError: If a value does not fit the precision.
         """
         offset, divisor = np.array(self.offset), np.array(self.divisor)
-        result = np.empty(x.shape, dtype=np.float32)
+        result = np.empty(x.shape, dtype=precision)
         with np.errstate(all="ignore"):
             for part in _blocks(len(x)):
                 result[part] = (x[part] - offset) / divisor
                 if not np.isfinite(result[part]).all():
                     raise DataError(
-                        f"scaling = {self.kind!r}: a value is too large for float32; "
+                        f"scaling = {self.kind!r}: a value is too large for {precision}; "
                         "write another scaling, or less noise"
                     )
         return result

@@ -29,7 +29,7 @@ def open_test_rows(spec: StudySpec, data_dir: Path | None, prepared: Prepared) -
             training rows, scale the test rows.
 
     Returns:
-        x (rows, features) float32 and y (rows,) int64, in memory.
+        x (rows, features) in the study's precision and y (rows,) int64, in memory.
 
     Raises:
         DataError: If the rows cannot be had, there are none, or `prepared` is of other data.
@@ -42,4 +42,4 @@ def open_test_rows(spec: StudySpec, data_dir: Path | None, prepared: Prepared) -
     if not spec.holds_out:
         raise DataError(f'{spec.name}: split = "all" holds no rows out; there is no test split')
     rows = source_of(spec).sealed_rows(spec, data_dir)
-    return Examples(prepared.scaling.apply(rows.x), rows.y, prepared.classes)
+    return Examples(prepared.scaling.apply(rows.x, spec.precision), rows.y, prepared.classes)

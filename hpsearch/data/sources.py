@@ -7,13 +7,14 @@ separate methods. Only `hpsearch.data.sealed` calls the second one.
 from __future__ import annotations
 
 import importlib.metadata
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from hpsearch.data import mnist
 from hpsearch.data.rows import Rows
-from hpsearch.data.splits import without_test
+from hpsearch.data.splits import Stream, generator_of, without_test
 from hpsearch.errors import DataError
 from hpsearch.seeds import split_seed
 
@@ -61,22 +62,23 @@ class Source(Protocol):
         """
 
 
-class _Mixed:
+class _Mixed(ABC):
     """A source without test rows of its own: a seeded share of its rows is sealed."""
 
     def learning_rows(self, spec: StudySpec, data_dir: Path | None) -> Rows:  # noqa: ARG002 - no files
         rows = self._all_rows(spec)
         return rows.take(without_test(rows.y, spec)[0])
 
-    def check_sealed(self, data_dir: Path | None) -> None:
+    def check_sealed(self, data_dir: Path | None) -> None:  # noqa: B027 - there is nothing to do
         """No files: what gave the other rows gives these."""
 
     def sealed_rows(self, spec: StudySpec, data_dir: Path | None) -> Rows:  # noqa: ARG002 - no files
         rows = self._all_rows(spec)
         return rows.take(without_test(rows.y, spec)[1])
 
+    @abstractmethod
     def _all_rows(self, spec: StudySpec) -> Rows:
-        raise NotImplementedError
+        """All rows there are, in an order that never changes."""
 
 
 class Digits(_Mixed):
@@ -109,14 +111,17 @@ class Moons(_Mixed):
         return {
             "samples": spec.data.samples,
             "noise": spec.data.noise,
+            "random_state": spec.data.random_state,
             "scikit-learn": importlib.metadata.version("scikit-learn"),
         }
 
     def _all_rows(self, spec: StudySpec) -> Rows:
         from sklearn.datasets import make_moons
 
-        # scikit-learn takes seeds of 32 bits.
-        seed = split_seed(spec.seed) % 2**32
+        # scikit-learn takes seeds of 32 bits. Whoever writes one wants the points that it gives
+        # everybody.
+        seed = spec.data.random_state
+        seed = split_seed(spec.seed) % 2**32 if seed is None else seed
         try:
             x, y = make_moons(spec.data.samples, noise=spec.data.noise, random_state=seed)
         except (MemoryError, OverflowError, ValueError) as error:
@@ -150,11 +155,46 @@ class Mnist:
         return mnist.read_rows(mnist.TEST, data_dir)
 
 
+class Noise(_Mixed):
+    """Standard-normal numbers with labels drawn at random: nothing can be learnt from them.
+
+    What a network does to signals and gradients can be seen on them without any data.
+
+    Args:
+        features: Numbers in a row.
+        classes: Number of classes.
+    """
+
+    largest: float | None = None
+
+    def __init__(self, features: int, classes: int) -> None:
+        self.features = features
+        self.classes = classes
+
+    def identity(self, spec: StudySpec) -> dict[str, Any]:
+        """How many are drawn; NumPy's version and the seed stand in the key anyway."""
+        numbers = {"features": self.features, "classes": self.classes}
+        return {"samples": spec.data.samples} | numbers
+
+    def _all_rows(self, spec: StudySpec) -> Rows:
+        generator, samples = generator_of(spec, Stream.ROWS), spec.data.samples
+        try:
+            x = generator.standard_normal((samples, self.features))
+            return Rows(x, generator.integers(self.classes, size=samples, dtype=np.int64))
+        except (MemoryError, ValueError) as error:
+            raise DataError(
+                f"normal: samples = {samples} of features = {self.features} do not fit into "
+                "memory; write fewer"
+            ) from error
+
+
 _SOURCES: dict[str, Source] = {"digits": Digits(), "moons": Moons(), "mnist": Mnist()}
 
 
 def source_of(spec: StudySpec) -> Source:
     """The source a study names."""
+    if spec.data.source == "normal":
+        return Noise(spec.data.features, spec.data.classes)
     return _SOURCES[spec.data.source]
 
 

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 Indices = NDArray[np.intp]
 
 
-class _Stream(IntEnum):
-    """Random streams of a split; the numbers enter the seeds and are never reordered."""
+class Stream(IntEnum):
+    """Random streams of a study's data; the numbers enter the seeds and are never reordered."""
 
     TEST = 0
     LIMIT = 1
     VALIDATION = 2
     ORDER = 3
+    ROWS = 4
 
 
 def apportioned(total: int, weights: Sequence[Fraction | int]) -> list[int]:
@@ -93,7 +94,7 @@ def without_test(labels: NDArray[Any], spec: StudySpec) -> tuple[Indices, Indice
             f"{spec.data.source}: {len(labels)} rows leave no test row; "
             "raise split.test or the number of rows"
         )
-    sealed, learning = stratified_choice(labels, count, _generator(spec, _Stream.TEST))
+    sealed, learning = stratified_choice(labels, count, generator_of(spec, Stream.TEST))
     return learning, sealed
 
 
@@ -125,9 +126,9 @@ def learning_split(labels: NDArray[Any], spec: StudySpec) -> tuple[Indices, Indi
                 f"{spec.data.source}: {len(limited)} rows leave no {part} row; "
                 "raise limit or the part's share in split"
             )
-    generator = _generator(spec, _Stream.VALIDATION)
+    generator = generator_of(spec, Stream.VALIDATION)
     held, rest = stratified_choice(labels[limited], counts[1], generator)
-    order = _generator(spec, _Stream.ORDER)
+    order = generator_of(spec, Stream.ORDER)
     return limited[order.permutation(rest)], limited[order.permutation(held)]
 
 
@@ -151,7 +152,7 @@ def _limited(labels: NDArray[Any], spec: StudySpec) -> Indices:
         )
     if isinstance(limit, FirstRows):
         return np.arange(count)
-    return stratified_choice(labels, count, _generator(spec, _Stream.LIMIT))[0]
+    return stratified_choice(labels, count, generator_of(spec, Stream.LIMIT))[0]
 
 
 def _exact_shares(shares: Split) -> tuple[Fraction, Fraction, Fraction]:
@@ -160,5 +161,6 @@ def _exact_shares(shares: Split) -> tuple[Fraction, Fraction, Fraction]:
     return Fraction(repr(train)), Fraction(repr(validation)), Fraction(repr(test))
 
 
-def _generator(spec: StudySpec, stream: _Stream) -> np.random.Generator:
+def generator_of(spec: StudySpec, stream: Stream) -> np.random.Generator:
+    """The generator that draws one part of a study's data."""
     return np.random.default_rng((split_seed(spec.seed), int(stream)))

@@ -16,7 +16,7 @@ class Examples:
     """Rows of one split.
 
     Attributes:
-        x: (rows, features) float32, C-contiguous; may be a read-only memory map.
+        x: (rows, features) float32 or float64, C-contiguous; may be a read-only memory map.
         y: (rows,) int64, the class of each row, from 0.
         classes: Number of classes of the source, also those absent from these rows.
 
@@ -24,7 +24,7 @@ class Examples:
         ValueError: If the shapes do not belong together.
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[np.float32] | NDArray[np.float64]
     y: NDArray[np.int64]
     classes: int
 
