@@ -261,11 +261,18 @@ class ReportSpec(Table):
     `figures` is None where the study chooses; see `StudySpec.figures`.
     """
 
-    figures: Annotated[tuple[FigureName, ...], Field(min_length=1)] | None = None
+    figures: tuple[FigureName, ...] | None = None
     smooth: Count = 1
     panel: str | None = None
     cost_at: CountFromZero | None = None
     published: dict[str, Published] = Field(default_factory=dict)
+
+    @field_validator("figures")
+    @classmethod
+    def _not_empty(cls, figures: tuple[FigureName, ...] | None) -> tuple[FigureName, ...] | None:
+        if figures is not None and not figures:
+            raise ValueError("name at least one figure, or leave the key out")
+        return figures
 
 
 class TrialSettings(Table):

@@ -118,7 +118,7 @@ class StudyCopy:
                 return
         if signature != self._signature:
             self._study = study_run.update(self._database, self._study, experiment, root)
-            if self._study.completed is not None:
+            if self._study.completed is not None and not stopped():
                 self._attach_figures(experiment, root)
             self._signature = signature
         self._tell()

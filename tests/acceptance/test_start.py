@@ -134,13 +134,13 @@ def test_new_writes_a_file_that_check_accepts(hpsearch: Command):
 
 
 def test_help_answers_at_once():
-    """`--help` imports nothing heavy: no numpy, optuna, sqlalchemy, pydantic or mlflow."""
+    """`--help` imports nothing heavy: no numpy, optuna, sqlalchemy, mlflow or matplotlib."""
     code = (
         "import sys; sys.argv = ['hpsearch', '--help']\n"
         "from hpsearch.cli.main import run\n"
         "try: run()\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'optuna', 'sqlalchemy', 'pydantic', 'mlflow', 'scipy'}\n"
+        "heavy = {'numpy', 'optuna', 'sqlalchemy', 'pydantic', 'mlflow', 'scipy', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from hpsearch.errors import DatabaseError
 from hpsearch.store import tables
 from hpsearch.store.database import open_database
-from hpsearch.store.studies import create_study, find_study, study_names
+from hpsearch.store.studies import create_study, find_study, refresh_report, study_names
 
 
 def create(database, spec):
@@ -80,3 +80,14 @@ def test_an_empty_maximising_study_becomes_ours(database, make_spec):
     """What a killed `start` has left behind, or somebody prepared, is used."""
     optuna.create_study(storage=database.storage, study_name="small", direction="maximize")
     assert create(database, make_spec()) is not None
+
+
+def test_a_changed_report_is_stored_with_its_text_and_nothing_else(database, make_spec):
+    """A study whose file has another [report] gets that table and that text; all else stays."""
+    study = create(database, make_spec())
+    told = make_spec(report={"figures": ["table"]}, seed=9)
+    now = refresh_report(database, study, told, "the new text")
+    assert now == find_study(database, "small")
+    assert (now.spec.figures, now.source) == (("table",), "the new text")
+    assert now.spec.model_copy(update={"report": study.spec.report}) == study.spec
+    assert refresh_report(database, now, told, "not looked at") == now

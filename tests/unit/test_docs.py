@@ -37,10 +37,12 @@ TABLES = {
     "[training]": study.TrainingSpec,
     "[search]": study.SearchSpec,
     "[confirmation]": study.ConfirmationSpec,
+    "[report]": study.ReportSpec,
 }
 INLINE_TABLES = {
     "[data]": [study.Split, study.FirstRows],
     "[model]": [study.Normal],
+    "[report]": [study.Published],
     "[space]": [dimensions.IntervalTable, dimensions.ChoicesTable],
 }
 KEYS = [

