@@ -11,6 +11,7 @@ Exit codes: 0 everything is copied (or it was asked to stop), 2 a mistake in wha
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -283,4 +284,8 @@ def _setter(event: threading.Event) -> Callable[[int, FrameType | None], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # A search waits for this process to end. Python looks for garbage among MLflow's million
+    # objects before it ends, which took 0.3 to 0.5 s; frozen objects are passed over.
+    gc.freeze()
+    sys.exit(code)
