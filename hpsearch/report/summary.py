@@ -189,6 +189,7 @@ def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[st
         lines.append(f"`hpsearch test {study.name}` opens the sealed test split.")
     lines.append(
         f"`hpsearch ui {study.name}` opens the dashboard; "
+        f"`hpsearch report {study.name}` draws its figures; "
         f"`hpsearch ranges {study.name}` explains every range."
     )
     return lines + _wider(study, ledger)
