@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,18 @@ def _cache_of_this_run(tmp_path_factory):
         os.environ["HPSEARCH_CACHE"] = before
 
 
+@contextmanager
+def sliced_mnist():
+    """Folder with 600 + 100 real MNIST images, accepted in this process as the originals."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in mnist.DIGESTS:
+            unpacked = gzip.decompress((SLICE / f"{name}.gz").read_bytes())
+            patch.setitem(mnist.DIGESTS, name, hashlib.sha256(unpacked).hexdigest())
+        yield SLICE
+
+
 @pytest.fixture
-def mnist_slice(monkeypatch):
-    """Folder with 600 + 100 real MNIST images, accepted in this test as the originals."""
-    for name in mnist.DIGESTS:
-        unpacked = gzip.decompress((SLICE / f"{name}.gz").read_bytes())
-        monkeypatch.setitem(mnist.DIGESTS, name, hashlib.sha256(unpacked).hexdigest())
-    return SLICE
+def mnist_slice():
+    """As `sliced_mnist`, for one test."""
+    with sliced_mnist() as folder:
+        yield folder
