@@ -66,11 +66,9 @@ class Experiment:
         }
 
     def gaps(self) -> dict[str, float]:
-        """By how much training accuracy ends above validation accuracy."""
-        training, held_out = (
-            self.last(f"{split}_accuracy", 5) for split in ("training", "validation")
-        )
-        return {name: training[name] - held_out[name] for name in training}
+        """By how much the held-out loss ends above the training loss."""
+        training, held_out = (self.last(f"{s}_loss", 5) for s in ("training", "validation"))
+        return {name: held_out[name] - training[name] for name in training}
 
 
 @pytest.fixture(scope="module", params=["short", pytest.param("whole", marks=pytest.mark.course)])
@@ -146,10 +144,11 @@ def test_batch_norm_learns_where_the_plain_network_does_not(run):
     ("name", "without", "with_it"), [("weight-decay", "0.0", "0.1"), ("dropout", "0.0", "0.2")]
 )
 def test_the_gap_closes(run, name, without, with_it):
-    """Between training and held-out accuracy decay and dropout must leave less than without."""
+    """Between training and held-out loss decay and dropout must leave less than without them."""
     gaps = run(name).gaps()
-    assert gaps[without] > 0.1
-    assert gaps[with_it] < gaps[without] - 0.03
+    assert run(name).last("training_accuracy")[without] > 0.98
+    assert gaps[without] > 0.5
+    assert gaps[with_it] < 0.8 * gaps[without]
 
 
 def test_published_costs_of_moons_come_out_digit_for_digit(run):

@@ -50,9 +50,9 @@ def _table_label(value: Mapping[str, Any], options: Sequence[Any]) -> str:
 
 
 def options_of(space: Box, name: str) -> tuple[Any, ...]:
-    """A dimension's choices; none where it is an interval."""
+    """A dimension's choices, as JSON has them; none where it is an interval."""
     range_ = space[name]
-    return tuple(range_.options) if isinstance(range_, Choices) else ()
+    return tuple(map(plain, range_.options)) if isinstance(range_, Choices) else ()
 
 
 def label_of(space: Box, values: Mapping[str, Any], names: Iterable[str]) -> str:
