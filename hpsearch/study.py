@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -306,6 +307,11 @@ class TrialSettings(Table):
             training.training_metrics,
             training.diagnose,
         )
+
+    @property
+    def shape_digest(self) -> str:
+        """16 characters that stand for the shape, where it is stored."""
+        return hashlib.sha256(repr(self.shape).encode()).hexdigest()[:16]
 
 
 _SPACE = SpaceReader(ModelSpec, TrainingSpec)

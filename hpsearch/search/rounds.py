@@ -23,12 +23,14 @@ class PlannedTrial:
         replicate: Trials of a round with the same replicate share the seed.
         seed: Seed of its weights and minibatch order.
         values: One value per dimension; None where the sampler suggests at claim time.
+        shape: Trials of one shape are trained side by side; None where there are no values yet.
     """
 
     number: int
     replicate: int
     seed: int
     values: dict[str, Value] | None
+    shape: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ def confirmation_round(spec: StudySpec, box: Box, history: Sequence[Outcome]) ->
         return None
     pairs = [(seed, values) for seed in range(spec.confirmation.seeds) for values in best]
     trials = tuple(
-        PlannedTrial(n, r, trial_seed(spec.seed, Purpose.CONFIRMATION, 1, r), values)
+        PlannedTrial(
+            n, r, trial_seed(spec.seed, Purpose.CONFIRMATION, 1, r), values, _shape(spec, values)
+        )
         for n, (r, values) in enumerate(pairs)
     )
     return RoundPlan(Purpose.CONFIRMATION, 1, box, trials)
@@ -130,4 +134,8 @@ def _planned(
 ) -> PlannedTrial:
     replicate = 0 if spec.search.seeds == "common" else index
     seed = trial_seed(spec.seed, Purpose.SEARCH, round_number, replicate)
-    return PlannedTrial(number, replicate, seed, values)
+    return PlannedTrial(number, replicate, seed, values, _shape(spec, values))
+
+
+def _shape(spec: StudySpec, values: dict[str, Value] | None) -> str | None:
+    return None if values is None else spec.settings(values).shape_digest

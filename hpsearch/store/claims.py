@@ -42,8 +42,9 @@ def claim(
 ) -> Claim | None:
     """Take up to `most` waiting trials, lowest numbers first, or one that was lost before.
 
-    Trials whose lease has lapsed count as waiting. No more than a fair share of what waits is
-    taken, so that the last trials of a round are spread over all workers.
+    The lowest number is taken, and with it only trials of its shape: what is claimed together is
+    trained side by side. Trials whose lease has lapsed count as waiting. No more than a fair share
+    of what waits is taken, so that the last trials of a round are spread over all workers.
 
     Returns:
         None where nothing can be claimed now.
@@ -138,11 +139,21 @@ def _take(
     connection: Connection, which: ColumnElement[bool], count: int, lease: _Lease
 ) -> list[ClaimedTrial]:
     columns = tables.trial.c
+    lowest = connection.execute(
+        select(columns.shape)
+        .where(which)
+        .order_by(columns.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    if lowest is None:
+        return []
+    alike = columns.shape.is_not_distinct_from(lowest.shape)
     # A common table expression, because PostgreSQL may run a plain subquery once per row and
     # then takes more than `count`.
     chosen = (
         select(columns.id)
-        .where(which)
+        .where(which, alike)
         .order_by(columns.number)
         .limit(count)
         .with_for_update(skip_locked=True)

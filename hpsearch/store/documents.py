@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpsearch.search.selection import Candidate, Winner
@@ -44,6 +44,19 @@ def range_from(text: str) -> Range:
 def metrics_text(metrics: Mapping[str, float]) -> str:
     """Metrics of one epoch; JSON has no NaN, so what is not finite becomes null."""
     return json.dumps({k: v if math.isfinite(v) else None for k, v in metrics.items()})
+
+
+def layers_text(layers: Sequence[Mapping[str, Any]]) -> str:
+    """What was found in each layer; what is not finite becomes null, at any depth."""
+    return json.dumps([_finite(layer) for layer in layers])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def winner_text(winner: Winner) -> str:

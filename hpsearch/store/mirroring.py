@@ -68,6 +68,7 @@ class MirroredTrial:
     """A finished trial with everything MLflow is told about it.
 
     Attributes:
+        scored_at: The epoch whose weights the score belongs to, None for the last.
         epochs: (epoch, metrics) from epoch 1; a metric that was not finite is None.
         started: Seconds since 1970, None where no worker ever held it.
     """
@@ -79,6 +80,7 @@ class MirroredTrial:
     state: str
     values: dict[str, Any]
     score: float | None
+    scored_at: int | None
     message: str | None
     worker: str | None
     attempts: int
@@ -221,6 +223,7 @@ def _trial(row: dict[str, Any], curve: Curve) -> MirroredTrial:
         state=row["state"],
         values=row["values"],
         score=row["score"],
+        scored_at=row["scored_at"],
         message=row["message"],
         worker=row["worker"],
         attempts=row["attempts"],
@@ -280,6 +283,7 @@ class _FileLock:
         self._handle: IO[str] | None = None
 
     def take(self) -> bool:
+        """Whether the file is locked by this process, which tries to if it is not."""
         if self._handle is None:
             self._handle = self._locked()
         return self._handle is not None
@@ -317,6 +321,7 @@ class _AdvisoryLock:
         self._connection: Connection | None = None
 
     def take(self) -> bool:
+        """Whether this session has the lock; asks the server, and for a new lock if need be."""
         try:
             if self._connection is not None and not self._is_mine(self._connection):
                 self.release()

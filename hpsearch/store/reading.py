@@ -61,7 +61,11 @@ def trials_document(database: Database, study: StoredStudy) -> list[JSON]:
     mine = tables.trial.c.study_id == study.id
     with database.reading() as connection:
         rows, measured = trial_rows(connection, mine), curves(connection, mine)
-    return [_trial(row, measured.get(row["id"], [])) for row in rows]
+        found = diagnoses(connection, mine)
+    return [
+        _trial(row, measured.get(row["id"], [])) | _diagnosed(found.get(row["id"], []))
+        for row in rows
+    ]
 
 
 def ranges_document(database: Database, study: StoredStudy) -> list[JSON]:
@@ -173,6 +177,26 @@ def curves(connection: Connection, which: ColumnElement[bool]) -> dict[int, Curv
     return found
 
 
+def diagnoses(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[JSON]]:
+    """`{"step", "layers"}` of trials that have any, by their row and in order of the steps.
+
+    Args:
+        connection: The caller's transaction.
+        which: A condition on `tables.trial`.
+    """
+    found: dict[int, list[JSON]] = defaultdict(list)
+    diagnosis = tables.diagnosis.c
+    rows = connection.execute(
+        select(diagnosis.trial_id, diagnosis.step, diagnosis.layers)
+        .join(tables.trial, tables.trial.c.id == diagnosis.trial_id)
+        .where(which)
+        .order_by(diagnosis.trial_id, diagnosis.step)
+    )
+    for trial_id, step, layers in rows:
+        found[trial_id].append({"step": step, "layers": json.loads(layers)})
+    return found
+
+
 # ------------------------------------------------------------------------ parts
 
 
@@ -255,6 +279,7 @@ def _trial(row: JSON, curve: Curve) -> JSON:
         "values": row["values"],
         "score": row["score"],
         "loss": row["loss"],
+        **({} if row["scored_at"] is None else {"scored_at": row["scored_at"]}),
         "seed": row["seed"],
         "message": row["message"],
         "worker": row["worker"],
@@ -263,6 +288,10 @@ def _trial(row: JSON, curve: Curve) -> JSON:
         "started": _moment(row["started"]),
         "finished": _moment(row["finished"]),
     }
+
+
+def _diagnosed(found: list[JSON]) -> JSON:
+    return {"diagnoses": found} if found else {}
 
 
 def _ledger_row(row: JSON) -> JSON:

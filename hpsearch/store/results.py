@@ -7,8 +7,9 @@ its lease was given to somebody else changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, bindparam, insert, update
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, bindparam, insert, update
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage, FinishedTrial
 from hpsearch.store.database import Database, clock
-from hpsearch.store.documents import metrics_text
+from hpsearch.store.documents import layers_text, metrics_text
 from hpsearch.store.leases import Claim, end_attempts, owned_trials
 from hpsearch.store.tables import AttemptOutcome, TrialState
 
@@ -41,6 +42,8 @@ class TrialResult:
         message: Why it failed, for failed trials.
         score: Overrides the validation accuracy of the scored epoch.
         scored_at: The epoch or iteration whose weights the score belongs to; None for the last.
+        diagnoses: What was found inside the network, one JSON object a layer, by the number of
+            the epoch or iteration (0 before the first).
     """
 
     state: TrialState
@@ -48,6 +51,7 @@ class TrialResult:
     message: str | None = None
     score: float | None = None
     scored_at: int | None = None
+    diagnoses: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def final_score(self) -> float | None:
@@ -62,6 +66,13 @@ class TrialResult:
         if self.state != TrialState.COMPLETE:
             return None
         return self._scored.get(LOSS_METRIC)
+
+    @property
+    def scored_before_end(self) -> int | None:
+        """`scored_at` of a complete trial whose score is not that of its last epoch."""
+        if self.state != TrialState.COMPLETE or self.scored_at == max(self.curve, default=None):
+            return None
+        return self.scored_at
 
     @property
     def _scored(self) -> Mapping[str, float]:
@@ -92,6 +103,7 @@ def write_results(
         return []
     _set_finished(connection, claim.token, counted, when)
     _write_epochs(connection, counted)
+    _write_diagnoses(connection, counted)
     end_attempts(connection, list(counted), AttemptOutcome.FINISHED, when)
     optuna_ids = {t.id: t.optuna_trial_id for t in claim.trials}
     ends = [_optuna_end(optuna_ids[i], result) for i, result in counted.items()]
@@ -111,6 +123,7 @@ def _set_finished(
             state=bindparam("new_state"),
             score=bindparam("new_score"),
             loss=bindparam("new_loss"),
+            scored_at=bindparam("new_scored_at"),
             message=bindparam("new_message"),
             token=None,
             lease_until=None,
@@ -123,6 +136,7 @@ def _set_finished(
                 "new_state": result.state,
                 "new_score": result.final_score,
                 "new_loss": result.final_loss,
+                "new_scored_at": result.scored_before_end,
                 "new_message": result.message,
             }
             for i, result in results.items()
@@ -138,6 +152,16 @@ def _write_epochs(connection: Connection, results: Mapping[int, TrialResult]) ->
     ]
     if rows:
         connection.execute(insert(tables.epoch), rows)
+
+
+def _write_diagnoses(connection: Connection, results: Mapping[int, TrialResult]) -> None:
+    rows = [
+        {"trial_id": i, "step": step, "layers": layers_text(layers)}
+        for i, result in results.items()
+        for step, layers in result.diagnoses.items()
+    ]
+    if rows:
+        connection.execute(insert(tables.diagnosis), rows)
 
 
 def _optuna_end(optuna_id: int, result: TrialResult) -> FinishedTrial:

@@ -121,6 +121,7 @@ def insert_round(
             "seed": trial.seed,
             "optuna_trial_id": optuna_id,
             "values": None if trial.values is None else values_text(trial.values),
+            "shape": trial.shape,
             "state": tables.TrialState.WAITING,
         }
         for trial, optuna_id in zip(plan.trials, optuna_ids, strict=True)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 # The newest migration; a test holds it equal to the head of `migrations/versions`.
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 VERSION_TABLE = "hpsearch_alembic_version"
 
 
@@ -134,9 +134,12 @@ trial = Table(
     Column("seed", BigInteger, nullable=False),
     Column("optuna_trial_id", Integer, nullable=False, unique=True),
     Column("values", Text),
+    # What is claimed together can be trained side by side; NULL where the sampler suggests later.
+    Column("shape", String(16)),
     Column("state", String(16), nullable=False),
     Column("score", Double),
     Column("loss", Double),
+    Column("scored_at", Integer),  # whose weights the score belongs to; NULL for the last epoch
     Column("message", Text),
     Column("attempts", Integer, nullable=False, default=0),
     Column("losses", Integer, nullable=False, default=0),
@@ -161,6 +164,14 @@ epoch = Table(
     Column("trial_id", ForeignKey("hpsearch_trial.id"), primary_key=True),
     Column("epoch", Integer, primary_key=True),
     Column("metrics", Text, nullable=False),  # {"training_loss": x, ...}; null for not finite
+)
+
+diagnosis = Table(
+    "hpsearch_diagnosis",
+    metadata,
+    Column("trial_id", ForeignKey("hpsearch_trial.id"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("layers", Text, nullable=False),  # [{...}, ...], one object a layer
 )
 
 attempt = Table(

@@ -174,7 +174,8 @@ def _scores(trial: MirroredTrial, end: int, test: dict[str, Any] | None) -> Iter
     if trial.purpose == Purpose.FINAL:
         yield from figure_measurements(test, end, 0)
     elif trial.score is not None:
-        yield Measurement("score", trial.score, end, last)
+        step = last if trial.scored_at is None else trial.scored_at
+        yield Measurement("score", trial.score, end, step)
 
 
 def figure_measurements(

@@ -33,6 +33,17 @@ from hpsearch.worker import Worker
 LAPSED = -1.0
 
 
+@pytest.fixture
+def study(make_study):
+    """A stored study of 2 rounds of 12 trials, all of one shape."""
+    return make_study(
+        space={
+            "learning_rate": {"low": 1e-3, "high": 1.0, "scale": "log"},
+            "l2": {"low": 0.0, "high": 0.1},
+        }
+    )
+
+
 def numbers(taken):
     return [trial.number for trial in taken.trials]
 
@@ -180,6 +191,75 @@ def test_a_worker_that_only_claims_keeps_its_share(database, study, make_worker)
     assert len(claim(database, study.id, second, 100).trials) == 4
 
 
+# -------------------------------------------------------------------- shapes
+
+# Networks of two widths, in an order in which neighbours differ: even and odd numbers.
+TWO_SHAPES = {
+    "space": {
+        "learning_rate": {"choices": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]},
+        "hidden": {"choices": [[4], [5]]},
+    },
+    "search": {"sampler": "grid"},
+}
+
+
+def test_a_claim_has_one_shape(database, make_study, make_worker, complete_with):
+    """The lowest number is taken with others of its shape; then the lowest that is left."""
+    study = make_study(**TWO_SHAPES)
+    worker, taken = make_worker(study), []
+    while (got := claim(database, study.id, worker, 4)) is not None:
+        taken.append(numbers(got))
+        assert len({tuple(trial.values["hidden"]) for trial in got.trials}) == 1
+        commit_all(database, got, complete_with(0.5))
+    assert taken == [[0, 2, 4, 6], [1, 3, 5, 7], [8, 10], [9, 11]]
+
+
+def test_the_shares_of_a_round_with_shapes_are_fair(database, make_study, make_worker):
+    """A share is counted over all that waits, whatever its shape."""
+    study = make_study(**TWO_SHAPES)
+    workers = [make_worker(study) for _ in range(4)]
+    taken = [numbers(claim(database, study.id, worker, 100)) for worker in workers]
+    assert taken == [[0, 2, 4], [1, 3, 5], [6, 8], [7]]
+
+
+def test_a_lost_trial_is_claimed_alone_whatever_its_shape(database, make_study, make_worker):
+    """After a loss other trials come first, shape by shape; the lost ones one by one."""
+    study = make_study(**TWO_SHAPES)
+    worker = make_worker(study)
+    claim(database, study.id, worker, 2, LAPSED)
+    taken = []
+    while (got := claim(database, study.id, worker, 12)) is not None:
+        taken.append(numbers(got))
+    assert taken == [[1, 3, 5, 7, 9, 11], [4, 6, 8, 10], [0], [2]]
+
+
+def test_trials_without_values_are_claimed_together(database, make_study, make_worker):
+    """Where the sampler suggests later nobody knows a shape, and none keeps trials apart."""
+    study = make_study(search={"rounds": 1, "trials": 6, "sampler": "tpe"})
+    assert numbers(claim(database, study.id, make_worker(study), 6)) == list(range(6))
+    assert {row["shape"] for row in stored_trials(database).values()} == {None}
+
+
+def test_workers_claim_shapes_at_once_and_share_no_trial(database_url, make_study, make_worker):
+    """Six workers that claim both shapes at the same time take every trial exactly once."""
+    study = make_study(**TWO_SHAPES)
+    workers, start = [make_worker(study) for _ in range(6)], threading.Barrier(6)
+
+    def work(worker):
+        own = open_database(database_url)
+        start.wait(timeout=30)
+        taken = []
+        while (got := claim(own, study.id, worker, 2)) is not None:
+            assert len({trial.number % 2 for trial in got.trials}) == 1
+            taken += numbers(got)
+        own.close()
+        return taken
+
+    with ThreadPoolExecutor(6) as pool:
+        counted = Counter(number for taken in pool.map(work, workers) for number in taken)
+    assert counted == Counter(range(12))
+
+
 # ---------------------------------------------------------------- lost leases
 
 
@@ -309,6 +389,49 @@ def test_a_result_keeps_how_it_ended(database, study, worker_id, complete_with, 
     assert second["epochs"][1]["metrics"]["training_loss"] is None
     assert (third["epochs"], third["message"]) == ([], "ValueError: no")
     assert all(trial["finished"] >= trial["started"] for trial in (first, second, third))
+
+
+def test_a_score_keeps_its_epoch(database, study, worker_id):
+    """The epoch a score belongs to is stored and shown where it is not the last one."""
+    taken = claim(database, study.id, worker_id, 3)
+    curve = {
+        n: {"validation_accuracy": score, "validation_loss": n / 10}
+        for n, score in ((1, 0.5), (2, 0.75), (3, 0.25))
+    }
+    ends = [TrialResult(TrialState.COMPLETE, curve, scored_at=at) for at in (2, 3, None)]
+    commit(database, taken, {t.id: end for t, end in zip(taken.trials, ends, strict=True)})
+    documents = trials_document(database, study)[:3]
+    assert [(t["score"], t["loss"]) for t in documents] == [(0.75, 0.2), (0.25, 0.3), (0.25, 0.3)]
+    assert [t.get("scored_at") for t in documents] == [2, None, None]
+    assert ["scored_at" in t for t in documents] == [True, False, False]
+    assert [stored_trials(database)[n]["scored_at"] for n in range(3)] == [2, None, None]
+
+
+def test_diagnoses_are_kept_with_their_trial(database, study, worker_id, complete_with):
+    """What was found inside a network is shown step by step, and only where there is any."""
+    taken = claim(database, study.id, worker_id, 2)
+    layers = [{"layer": 1, "dead": 0.25}, {"layer": 2, "shares": [0.5, float("nan")]}]
+    plain = complete_with(0.5)
+    looked = TrialResult(plain.state, plain.curve, diagnoses={2: layers[1:], 0: layers})
+    one, other = taken.trials
+    commit(database, taken, {one.id: looked, other.id: plain})
+    first, second = trials_document(database, study)[:2]
+    assert first["diagnoses"] == [
+        {"step": 0, "layers": [{"layer": 1, "dead": 0.25}, {"layer": 2, "shares": [0.5, None]}]},
+        {"step": 2, "layers": [{"layer": 2, "shares": [0.5, None]}]},
+    ]
+    assert "diagnoses" not in second
+
+
+def test_a_late_result_leaves_no_diagnosis(database, study, worker_id, complete_with):
+    """Diagnoses count with their result: once, and not for a claim that was lost."""
+    late = claim(database, study.id, worker_id, 12, LAPSED)
+    taken = claim(database, study.id, worker_id, 1)
+    plain = complete_with(0.5)
+    for found, steps in ((late, 3), (taken, 1), (taken, 2)):
+        diagnoses = {step: [{"layer": 1}] for step in range(steps)}
+        commit_all(database, found, TrialResult(plain.state, plain.curve, diagnoses=diagnoses))
+    assert [len(t.get("diagnoses", [])) for t in trials_document(database, study)] == [1] + [0] * 11
 
 
 # ------------------------------------------------------------- dead processes

@@ -1,8 +1,10 @@
 """Which databases are opened, which are refused in one line, and what is made in them."""
 
+import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,15 +13,20 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, create_engine, inspect, text
+from sqlalchemy import CheckConstraint, create_engine, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 import hpsearch.store.database
 from hpsearch.errors import DatabaseError
 from hpsearch.store import tables
+from hpsearch.store.claims import claim
 from hpsearch.store.database import migrations_config, open_database
 from hpsearch.store.engine import parse_url
+from hpsearch.store.reading import study_document, trials_document
+from hpsearch.store.results import commit
+from hpsearch.store.studies import load_study
 from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
+from hpsearch.worker import Worker
 
 
 def run(url, *statements):
@@ -98,8 +105,61 @@ def test_migrations_can_be_undone(empty_url):
 
 def test_an_older_schema_is_migrated_only_by_who_may_write(database_url, monkeypatch):
     """Commands that only read say what brings an older database up to date."""
-    monkeypatch.setattr(hpsearch.store.database, "SCHEMA_VERSION", "0002")
+    monkeypatch.setattr(hpsearch.store.database, "SCHEMA_VERSION", "9999")
     assert "`hpsearch start` brings it up to date" in refusal(database_url, create=False)
+
+
+# What the first schema's [data] and [search] said; everything since has a default.
+FIRST_KEYS = {
+    "data": {"source", "split", "limit", "scaling", "samples", "noise"},
+    "search": {"rounds", "trials", "sampler", "seeds"},
+}
+
+
+def as_of_the_first_schema(database):
+    """Bring a database back to what the first version of hpsearch made of the same studies."""
+    with database.writing() as connection:
+        spec = json.loads(connection.scalar(select(tables.study.c.spec)))
+        for table, keys in FIRST_KEYS.items():
+            spec[table] = {key: value for key, value in spec[table].items() if key in keys}
+        connection.execute(update(tables.study).values(spec=json.dumps(spec)))
+    config = migrations_config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    database.close()
+
+
+def test_a_running_study_goes_on_after_an_upgrade(
+    database, database_url, study, worker_id, quick_objective, complete_with
+):
+    """A study begun under the first schema is trained to its end, its claims and results kept."""
+    objective = quick_objective()
+    taken = claim(database, study.id, worker_id, 1)
+    results = {t.id: objective.result(t.values, t.seed) for t in taken.trials}
+    assert len(commit(database, taken, results)) == 1
+    held = claim(database, study.id, worker_id, 1)
+    before = trials_document(database, study)
+    as_of_the_first_schema(database)
+    assert "`hpsearch start` brings it up to date" in refusal(database_url, create=False)
+    upgraded = open_database(database_url, create=True)
+    assert trials_document(upgraded, study) == before
+    assert commit(upgraded, held, {t.id: complete_with(0.25) for t in held.trials})
+    found = load_study(upgraded, study.name)
+    assert found.spec.differences(study.spec) == []
+    Worker(upgraded, found, objective).run(threading.Event(), lambda: False)
+    document = study_document(upgraded, load_study(upgraded, study.name))
+    assert (document["state"], document["complete"]) == ("complete", 24)
+    with upgraded.reading() as connection:
+        shapes = connection.execute(
+            select(tables.round_.c.number, tables.trial.c.shape)
+            .join_from(tables.trial, tables.round_)
+            .where(tables.round_.c.purpose == "search")
+        ).all()
+    # The trials that waited at the upgrade have no shape; those planned since then have one.
+    assert {number for number, shape in shapes if shape is None} == {1}
+    assert {number for number, shape in shapes if shape is not None} == {2}
+    upgraded.close()
 
 
 def test_optunas_version_and_ours_stand_side_by_side(empty_url):

@@ -106,16 +106,16 @@ def differences(value, shape, where="document"):
 
 
 @pytest.fixture
-def tested(database_url, make_real_study, work):
+def searched(database_url, make_real_study, work):
     """A finished study whose test split has been opened."""
     study = work(make_real_study())
     open_sealed_test(database_url, study.name, None)
     return study
 
 
-def test_the_study_document_has_its_documented_fields(database, tested):
+def test_the_study_document_has_its_documented_fields(database, searched):
     """`show --json` has the documented fields to the last depth, and its counts add up."""
-    document = study_document(database, tested)
+    document = study_document(database, searched)
     assert list(differences(document, STUDY)) == []
     assert (document["study"], document["state"]) == ("small", "complete")
     assert (document["metric"], document["direction"]) == ("validation_accuracy", "maximize")
@@ -144,9 +144,9 @@ def test_the_study_document_is_of_one_moment(database, study, work):
     assert (document["state"], document["winner"]) == ("complete", after.winner)
 
 
-def test_the_trials_document_has_its_documented_fields(database, tested):
+def test_the_trials_document_has_its_documented_fields(database, searched):
     """`trials --json` has the documented fields, curves included, by purpose and number."""
-    document = trials_document(database, tested)
+    document = trials_document(database, searched)
     wrong = [
         list(differences(trial, FINAL if trial["purpose"] == "final" else TRIAL))
         for trial in document
@@ -161,9 +161,9 @@ def test_the_trials_document_has_its_documented_fields(database, tested):
     assert all(t["score"] == t["epochs"][-1]["metrics"]["validation_accuracy"] for t in best)
 
 
-def test_the_ranges_document_has_its_documented_fields(database, tested):
+def test_the_ranges_document_has_its_documented_fields(database, searched):
     """`ranges --json` has a row per round and dimension, the box after the last round included."""
-    document = ranges_document(database, tested)
+    document = ranges_document(database, searched)
     assert [row["round"] for row in document] == [1] * 4 + [2] * 4 + [3] * 4
     for row in document:
         before = [str] if row["dimension"] == "activation" else (NUMBER, NUMBER)

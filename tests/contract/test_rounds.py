@@ -48,8 +48,8 @@ def counts(database):
 def trained(database, study, worker_id, quick_objective):
     """A study whose first round is trained and not closed."""
     objective = quick_objective()
-    taken = claim(database, study.id, worker_id, 12)
-    commit(database, taken, {t.id: objective.result(t.values, t.seed) for t in taken.trials})
+    while (taken := claim(database, study.id, worker_id, 12)) is not None:
+        commit(database, taken, {t.id: objective.result(t.values, t.seed) for t in taken.trials})
     return study
 
 
@@ -71,7 +71,8 @@ def forget_closing(database):
 def test_an_unfinished_round_cannot_be_closed(database, study, worker_id):
     """Nobody closes a round with a trial waiting or running."""
     assert take_closing(database, study.id, worker_id) is None
-    claim(database, study.id, worker_id, 12)
+    while claim(database, study.id, worker_id, 12) is not None:
+        assert take_closing(database, study.id, worker_id) is None
     assert take_closing(database, study.id, worker_id) is None
     assert counts(database)["hpsearch_round"] == 1
 

@@ -17,6 +17,7 @@ def _trial(**changes):
         "state": "complete",
         "values": {"learning_rate": 0.1, "activation": "relu", "hidden": [50, 20]},
         "score": 0.5,
+        "scored_at": None,
         "message": None,
         "worker": "host-1",
         "attempts": 1,
@@ -45,6 +46,13 @@ def test_metrics_that_are_not_finite_are_left_out():
     """A null in SQL was not finite, and is no point in MLflow."""
     content = trial_content("s", _trial(score=None), elite=False, test=None)
     assert {(m.key, m.step) for m in content.metrics} == {("training_loss", 1), ("other", 2)}
+
+
+def test_a_score_stands_at_its_epoch():
+    """The score of a trial that went back to an earlier epoch is a point at that epoch."""
+    for scored_at, step in ((None, 2), (1, 1)):
+        content = trial_content("s", _trial(scored_at=scored_at), elite=False, test=None)
+        assert [(m.value, m.step) for m in content.metrics if m.key == "score"] == [(0.5, step)]
 
 
 def test_epochs_share_the_time_of_the_trial():
