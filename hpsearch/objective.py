@@ -126,4 +126,7 @@ class PopulationObjective:
 def result_of(member: TrainedMember) -> TrialResult:
     """The trial's end that a trained member stands for."""
     state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
-    return TrialResult(state, member.curve, scored_at=member.scored_at)
+    diagnoses = {
+        step: [layer.document() for layer in layers] for step, layers in member.diagnoses.items()
+    }
+    return TrialResult(state, member.curve, scored_at=member.scored_at, diagnoses=diagnoses)

@@ -114,15 +114,15 @@ def test_activations_tell_why(run):
         name: trial["diagnoses"][0]["layers"] for name, trial in run("activations").by_label.items()
     }
     last = {name: stack[4] for name, stack in layers.items()}
-    assert last["sigmoid, initializer=(normal=1.0)"]["saturated"] > 0.5
-    assert last["sigmoid, initializer=(normal=0.01)"]["std"] < 0.02
+    assert last["sigmoid, initializer={normal=1.0}"]["saturated"] > 0.5
+    assert last["sigmoid, initializer={normal=0.01}"]["std"] < 0.02
     assert 0.05 < last["sigmoid, initializer=xavier"]["std"] < 0.2
     fading = {
         name: stack[4]["std"] / stack[0]["std"]
         for name, stack in layers.items()
         if name.startswith("relu")
     }
-    assert fading["relu, initializer=(normal=0.01)"] < 1e-3
+    assert fading["relu, initializer={normal=0.01}"] < 1e-3
     assert fading["relu, initializer=xavier"] < 0.5
     assert fading["relu, initializer=he"] > 0.5
 
