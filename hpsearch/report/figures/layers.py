@@ -67,10 +67,15 @@ def rebinned(histogram: JSON, low: float, high: float, bars: int) -> list[float]
 
 def _rows(material: Material) -> list[Row]:
     return [
-        (t.label + (f", {material.unit} {d['step']}" if d["step"] else ""), d["layers"])
+        (t.label + (f", {material.unit} {d['step']}" if d["step"] else ""), _hidden(d["layers"]))
         for t in material.trials
         for d in t.diagnoses
     ]
+
+
+def _hidden(measured: Sequence[JSON]) -> Sequence[JSON]:
+    """The layers with an activation; logits would stretch the axes of a whole row."""
+    return [layer for layer in measured if layer["activation"]]
 
 
 def _draw_row(axes: list[Axes], label: str, measured: Sequence[JSON]) -> None:
