@@ -450,7 +450,7 @@ class StudySpec(Table):
         space = Box.from_document(document["space"])
         return cls.model_validate(document | {"space": space})
 
-    def _written_out(self) -> dict[str, Any]:
+    def written_out(self) -> dict[str, Any]:
         """What decides the results; defaults that depend on other keys as if they stood there."""
         document = self.document()
         document.pop("report")
@@ -466,7 +466,7 @@ class StudySpec(Table):
 
         [report] is left out: it changes no result.
         """
-        return list(_differences(self._written_out(), other._written_out(), ()))
+        return list(_differences(self.written_out(), other.written_out(), ()))
 
 
 def _differences(here: Any, there: Any, path: tuple[str, ...]) -> list[str]:

@@ -201,9 +201,8 @@ def _study_params(study: StoredStudy) -> dict[str, str]:
 
     Without [report], which may change, as MLflow's params may not.
     """
-    document = study.spec.document()
+    document = study.spec.written_out()
     document.pop("name")
-    document.pop("report")
     document["space"] = {name: text(range_) for name, range_ in document["space"].items()}
     params: dict[str, str] = {}
     for key, value in document.items():

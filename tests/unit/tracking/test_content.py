@@ -4,7 +4,9 @@ import pytest
 
 from hpsearch.seeds import Purpose
 from hpsearch.store.mirroring import MirroredTrial
-from hpsearch.tracking.content import trial_content
+from hpsearch.store.studies import StoredStudy
+from hpsearch.study import StudySpec
+from hpsearch.tracking.content import study_content, trial_content
 from hpsearch.tracking.overview import note, range_measurements
 
 
@@ -73,6 +75,17 @@ def test_tables_are_params_by_their_label():
     values = {"optimizer": {"name": "adam", "learning_rate": 0.001}, "initializer": {"normal": 1.0}}
     params = trial_content("s", _trial(values=values), elite=False, test=None).params
     assert params == {"optimizer": "adam, learning_rate=0.001", "initializer": "normal=1.0"}
+
+
+def test_the_studys_run_says_what_defaults_stand_for():
+    """Rounds, trials, split and scaling are params also where the file leaves them out."""
+    space = {"learning_rate": {"low": 0.1, "high": 1}}
+    spec = StudySpec.model_validate({"name": "s", "space": space})
+    study = StoredStudy(1, "s", spec, "", "0" * 64, 10, False, "running", None, 0.0, None)
+    params = study_content(study).params
+    assert (params["search.rounds"], params["search.trials"]) == ("3", "100")
+    assert params["data.split"] == '{"train": 0.6, "validation": 0.2, "test": 0.2}'
+    assert params["space.learning_rate"] == '{"low": 0.1, "high": 1.0, "scale": "linear"}'
 
 
 def test_trial_nobody_ever_held_has_a_time():
