@@ -21,9 +21,9 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 
 import machine
@@ -31,6 +31,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hpsearch.nn.examples import Examples
+from hpsearch.nn.kernels import VARIABLE
 from hpsearch.nn.sizing import member_bytes
 from hpsearch.nn.training import Member, population_size, train
 from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
@@ -40,9 +41,28 @@ LEARNING_RATE = 1e-3
 # Models that JAX trains at once where ours would train fewer.
 JAX_MODELS = 8
 
-# Ways our step can be computed, each a context to train in. Kernels that replace NumPy's array
-# operations one day get a line of their own here, and are measured beside it.
-OUR_WAYS: dict[str, Callable[[], AbstractContextManager[None]]] = {"hpsearch": nullcontext}
+
+@contextmanager
+def with_kernels(name: str) -> Iterator[None]:
+    """Train with these kernels meanwhile."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+# Ways our step can be computed, each a context to train in. Compiling is over with the round that
+# warms up.
+OUR_WAYS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "hpsearch, NumPy alone": partial(with_kernels, "numpy"),
+}
+if importlib.util.find_spec("numba") is not None:
+    OUR_WAYS["hpsearch, fused"] = partial(with_kernels, "numba")
 
 # Read by XLA when jax starts. The flags alone leave it a pool of one thread per core, which large
 # products and independent operations are spread over; NPROC is the pool's size.
@@ -431,7 +451,8 @@ def main() -> None:
         with threadpool_limits(1):  # after everything was imported: it limits what it finds
             timings = measured(field, options.rounds)
         print(render(heading(case), list(rows(field, timings))), flush=True)
-    print(f"{machine.described()}; {machine.versions('numpy', 'torch', 'jax', 'scikit-learn')}.")
+    used = machine.versions("numpy", "numba", "torch", "jax", "scikit-learn")
+    print(f"{machine.described()}; {used}.")
 
 
 if __name__ == "__main__":

@@ -48,10 +48,10 @@ class Tally:
             work: Holds the logits of the batch.
             targets: (members, batch) or (1, batch).
         """
-        part = slice(self._noted, self._noted + targets.shape[1])
-        work.loss.forward(work.logits, targets, self._shifted[:, part], self._sums[:, part])
-        np.equal(work.loss.predictions, targets, out=self._correct[:, part])
-        self._noted = part.stop
+        start, stop = self._noted, self._noted + targets.shape[1]
+        work.loss.forward(work.logits, targets, self._shifted, self._sums, start)
+        np.equal(work.loss.predictions, targets, out=self._correct[:, start:stop])
+        self._noted = stop
 
     def losses(self) -> list[float]:
         """Mean cross-entropy of every member over the noted rows."""

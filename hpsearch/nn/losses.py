@@ -25,8 +25,9 @@ class Loss(Protocol):
         self,
         logits: NDArray[Any],
         targets: NDArray[np.int64],
-        shifted_out: NDArray[Any],
-        sums_out: NDArray[Any],
+        shifted: NDArray[Any],
+        sums: NDArray[Any],
+        start: int = 0,
     ) -> None:
         """Note what the rows' losses log(sum) - shifted are made of, and their predictions."""
 
@@ -61,8 +62,9 @@ class SoftmaxCrossEntropy:
         self,
         logits: NDArray[Any],
         targets: NDArray[np.int64],
-        shifted_out: NDArray[Any],
-        sums_out: NDArray[Any],
+        shifted: NDArray[Any],
+        sums: NDArray[Any],
+        start: int = 0,
     ) -> None:
         """Turn logits into exp(z - max z), in place, and note what the loss is made of.
 
@@ -71,8 +73,9 @@ class SoftmaxCrossEntropy:
         Args:
             logits: z, (members, rows, classes), C-contiguous; overwritten.
             targets: t, (members, rows) or (1, rows).
-            shifted_out: (members, rows), receives z_t - max z.
-            sums_out: (members, rows), receives sum_j exp(z_j - max z).
+            shifted: (members, most rows), receives z_t - max z from column `start` on.
+            sums: As `shifted`, receives sum_j exp(z_j - max z).
+            start: Where the rows stand in `shifted` and `sums`.
         """
         flat = logits.reshape(-1)
         # A maximum by its position: argmax is 5 times as fast as a maximum over short rows.
@@ -81,10 +84,11 @@ class SoftmaxCrossEntropy:
         flat.take(self._cells, out=self._largest, mode="clip")
         np.subtract(logits, self._largest[:, :, None], out=logits)
         np.add(self._row_starts, targets, out=self._cells)
-        shifted_out[...] = flat.take(self._cells, out=self._largest, mode="clip")
+        part = slice(start, start + logits.shape[1])
+        shifted[:, part] = flat.take(self._cells, out=self._largest, mode="clip")
         np.exp(logits, out=logits)
         np.matmul(logits, self._ones, out=self._sums)
-        sums_out[...] = self._sums[:, :, 0]
+        sums[:, part] = self._sums[:, :, 0]
 
     def backward(self, exponentials: NDArray[Any]) -> None:
         """Turn what `forward` left into dL/dz = (softmax(z) - onehot(t)) / rows, in place.
@@ -127,8 +131,9 @@ class SigmoidCrossEntropy:
         self,
         logits: NDArray[Any],
         targets: NDArray[np.int64],
-        shifted_out: NDArray[Any],
-        sums_out: NDArray[Any],
+        shifted: NDArray[Any],
+        sums: NDArray[Any],
+        start: int = 0,
     ) -> None:
         """Turn logits into exp(-|z|), in place, and note what the loss is made of.
 
@@ -137,21 +142,23 @@ class SigmoidCrossEntropy:
         Args:
             logits: z, (members, rows, 1); overwritten.
             targets: t, (members, rows) or (1, rows).
-            shifted_out: (members, rows), receives t z - max(z, 0).
-            sums_out: (members, rows), receives 1 + exp(-|z|).
+            shifted: (members, most rows), receives t z - max(z, 0) from column `start` on.
+            sums: As `shifted`, receives 1 + exp(-|z|).
+            start: Where the rows stand in `shifted` and `sums`.
         """
         z = logits[:, :, 0]
         np.greater(z, 0, out=self._positive)
         self.predictions[...] = self._positive
         self._targets[...] = targets
-        np.multiply(self._targets, z, out=shifted_out)
+        noted = shifted[:, start : start + logits.shape[1]]
+        np.multiply(self._targets, z, out=noted)
         np.maximum(z, 0, out=self._scratch)
-        np.subtract(shifted_out, self._scratch, out=shifted_out)
+        np.subtract(noted, self._scratch, out=noted)
         np.absolute(z, out=z)
         np.negative(z, out=z)
         np.exp(z, out=z)
         np.add(z, 1, out=self._sums)
-        sums_out[...] = self._sums
+        sums[:, start : start + logits.shape[1]] = self._sums
 
     def backward(self, logits: NDArray[Any]) -> None:
         """Turn what `forward` left into dL/dz = (sigmoid(z) - t) / rows, in place.

@@ -14,7 +14,7 @@ import numpy as np
 from hpsearch.nn.columns import column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,17 +61,23 @@ class Penalties:
         specs: One per member.
         weight_spans: Where each layer's weights stand in a member's vector.
         scratch: (members, P), contiguous; nothing in it outlives a call.
+        only: The penalties to add; whoever leaves some out adds them elsewhere.
     """
 
     def __init__(
-        self, specs: Sequence[TrainingSpec], weight_spans: Spans, scratch: NDArray[Any]
+        self,
+        specs: Sequence[TrainingSpec],
+        weight_spans: Spans,
+        scratch: NDArray[Any],
+        only: Collection[str] = ("l2", "l1", "linf"),
     ) -> None:
         self._spans = tuple(weight_spans)
         self._weight_count = weight_count(weight_spans)
         self._scratch = scratch
-        self._l2 = self._stretches([spec.l2 for spec in specs])
-        self._l1 = self._stretches([spec.l1 for spec in specs])
-        self._linf = self._stretches([spec.linf for spec in specs])
+        self._l2, self._l1, self._linf = (
+            self._stretches([getattr(spec, name) for spec in specs]) if name in only else []
+            for name in ("l2", "l1", "linf")
+        )
 
     def add(self, parameters: NDArray[Any], gradients: NDArray[Any]) -> None:
         """Add dOmega/dW to the gradients, in place; both (members, P)."""

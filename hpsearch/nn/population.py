@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from hpsearch.nn.activations import ACTIVATIONS
-from hpsearch.nn.layers import BatchNorm, Dropout, Layout, Linear
-from hpsearch.nn.losses import LOSSES
+from hpsearch.nn.kernels import kernels
+from hpsearch.nn.layers import BatchNorm, Dropout, Layout, Linear, Neurons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +88,7 @@ class Workspace:
         self.dropped = [np.empty(shape, dtype) for shape in dropping]
         self.logits = np.empty((members, rows, layout.widths[-1]), dtype)
         self.ones = np.ones((1, 1, rows), dtype)
-        self.loss = LOSSES[architecture.output](members, rows, layout.widths[-1], dtype)
+        self.loss = kernels().losses[architecture.output](members, rows, layout.widths[-1], dtype)
 
     @property
     def fed(self) -> list[NDArray[Any]]:
@@ -115,7 +114,7 @@ class Population:
         dropout: Sequence[float] | None = None,
     ) -> None:
         self.architecture = architecture
-        self._activation = ACTIVATIONS[architecture.activation]
+        self._kernels = kernels()
         self._rates = None if dropout is None else tuple(dropout)
         self._adopt(parameters, running)
 
@@ -149,10 +148,9 @@ class Population:
             self._linear[index].forward(inputs, hidden)
             if self._norms:
                 self._norms[index].forward(hidden)
-            self._activation.forward(hidden, work.masks[index])
+            self._neurons[index].forward(hidden, work.masks[index])
             inputs = hidden
-        self._linear[-1].forward(inputs, work.logits)
-        return work.logits
+        return self._outputs(inputs, work)
 
     def forward_training(
         self, inputs: NDArray[Any], work: Workspace, noise: Noise | None = None
@@ -171,14 +169,13 @@ class Population:
                 self._norms[index].forward_training(normalized, work.ones, hidden)
             else:
                 self._linear[index].forward(inputs, hidden)
-            self._activation.forward(hidden, work.masks[index])
+            self._neurons[index].forward(hidden, work.masks[index])
             if noise is not None:
                 noise.draw(work.draws[index])
                 kept, dropped = work.kept[index], work.dropped[index]
                 self._dropout.forward(hidden, work.draws[index], kept, dropped)
             inputs = work.fed[index]
-        self._linear[-1].forward(inputs, work.logits)
-        return work.logits
+        return self._outputs(inputs, work)
 
     def backward(self, inputs: NDArray[Any], work: Workspace) -> None:
         """Write dL/dparameters into `gradients`.
@@ -189,48 +186,63 @@ class Population:
                 its hidden outputs are used up.
         """
         gradients = work.logits
+        self._neurons[-1].backward(work.logits, gradients, work.ones)
         for index in range(len(work.hidden) - 1, -1, -1):
             hidden, below = work.hidden[index], work.hidden_gradients[index]
-            self._linear[index + 1].backward(work.fed[index], gradients, work.ones, below)
+            self._linear[index + 1].backward(work.fed[index], gradients, below)
             if work.dropped:
                 self._dropout.backward(below, work.kept[index])
-            self._activation.backward(hidden, below, work.masks[index])
+            self._neurons[index].backward(hidden, below, work.ones, work.masks[index])
             if self._norms:
                 # The outputs have been used up, so their memory is free.
                 self._norms[index].backward(below, work.normalized[index], work.ones, hidden)
             gradients = below
-        self._linear[0].backward(inputs, gradients, work.ones, None)
+        self._linear[0].backward(inputs, gradients, None)
+
+    def _outputs(self, inputs: NDArray[Any], work: Workspace) -> NDArray[Any]:
+        self._linear[-1].forward(inputs, work.logits)
+        self._neurons[-1].forward(work.logits)
+        return work.logits
 
     def _adopt(self, parameters: NDArray[Any], running: NDArray[Any]) -> None:
         layout = self.architecture.layout
         self.parameters = parameters
         self.running = running
         self.gradients = np.zeros_like(parameters)
-        biases = list(layout.biases(parameters))
-        bias_gradients = list(layout.biases(self.gradients))
-        normalized = len(layout.hidden) if layout.batch_norm else 0
-        without: list[NDArray[Any] | None] = [None] * normalized
         self._linear = [
             Linear(*arrays)
             for arrays in zip(
-                layout.weights(parameters),
-                layout.weights(self.gradients),
-                [*without, *biases[normalized:]],
-                [*without, *bias_gradients[normalized:]],
-                strict=True,
+                layout.weights(parameters), layout.weights(self.gradients), strict=True
             )
         ]
-        self._norms = [
-            BatchNorm(*arrays)
-            for arrays in zip(
-                layout.gammas(parameters),
-                biases[:normalized],
-                layout.gammas(self.gradients),
-                bias_gradients[:normalized],
-                layout.running_means(running),
-                layout.running_variances(running),
-                strict=True,
-            )
-        ]
+        self._neurons = self._make_neurons()
+        self._norms = self._make_norms() if layout.batch_norm else []
         if self._rates is not None:
             self._dropout = Dropout(self._rates, parameters.dtype)
+
+    def _make_neurons(self) -> list[Neurons]:
+        layout = self.architecture.layout
+        names = [*[self.architecture.activation] * len(layout.hidden), None]
+        spans: list[tuple[int, int] | None] = list(layout.bias_spans)
+        if layout.batch_norm:
+            # A normalised layer has beta there.
+            spans[:-1] = [None] * len(layout.hidden)
+        return [
+            self._kernels.neurons(name, self.parameters, self.gradients, span)
+            for name, span in zip(names, spans, strict=True)
+        ]
+
+    def _make_norms(self) -> list[BatchNorm]:
+        layout, normalized = self.architecture.layout, len(self.architecture.layout.hidden)
+        return [
+            BatchNorm(*arrays)
+            for arrays in zip(
+                layout.gammas(self.parameters),
+                list(layout.biases(self.parameters))[:normalized],
+                layout.gammas(self.gradients),
+                list(layout.biases(self.gradients))[:normalized],
+                layout.running_means(self.running),
+                layout.running_variances(self.running),
+                strict=True,
+            )
+        ]

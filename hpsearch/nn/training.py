@@ -19,6 +19,7 @@ from hpsearch.nn.diagnostics import LayerDiagnosis, diagnose
 from hpsearch.nn.early_stopping import EarlyStopping
 from hpsearch.nn.evaluation import Measurement, Tally, evaluate, predict
 from hpsearch.nn.initializers import initial_parameters, initial_running
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.minibatches import Minibatches, Noise, Seed
 from hpsearch.nn.optimizers import PopulationOptimizer, grouping_order
 from hpsearch.nn.population import Architecture, Population, Workspace
@@ -266,6 +267,7 @@ class _Training:
             layout.parameter_count,
             self._dtype,
             total_steps=self._length.count * per_unit,
+            rules=kernels().optimizers,
         )
 
     def _make_room(self) -> None:

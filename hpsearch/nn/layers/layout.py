@@ -62,6 +62,11 @@ class Layout:
         return self.weight_spans[-1][1]
 
     @property
+    def bias_spans(self) -> tuple[tuple[int, int], ...]:
+        """(start, stop) of every layer's biases; of its beta where it is normalised."""
+        return tuple(pairwise(accumulate(self.widths[1:], initial=self.weight_count)))
+
+    @property
     def parameter_count(self) -> int:
         """Length P of the flat vector of parameters."""
         gammas = sum(self.hidden) if self.batch_norm else 0

@@ -1,4 +1,4 @@
-"""Fully connected layers."""
+"""Fully connected layers: their products; biases stand with the activations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Linear:
-    """y = x W + b for every member, as batched products.
+    """x W for every member, as batched products.
 
     One product per member, never one wide product over all: the bits of a member are then those
     it would have alone.
@@ -19,52 +19,32 @@ class Linear:
     Args:
         weights: (members, in, out); a view of the flat parameters.
         weight_gradients: As `weights`, a view of the flat gradients.
-        biases: (members, 1, out), a view of the flat parameters; None where a batch normalisation
-            follows.
-        bias_gradients: As `biases`, a view of the flat gradients.
     """
 
-    def __init__(
-        self,
-        weights: NDArray[Any],
-        weight_gradients: NDArray[Any],
-        biases: NDArray[Any] | None,
-        bias_gradients: NDArray[Any] | None,
-    ) -> None:
+    def __init__(self, weights: NDArray[Any], weight_gradients: NDArray[Any]) -> None:
         self.weights = weights
         self.weight_gradients = weight_gradients
-        self.biases = biases
-        self.bias_gradients = bias_gradients
         self._weights_transposed = weights.swapaxes(1, 2)
 
     def forward(self, inputs: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write x W + b.
+        """Write x W.
 
         Args:
             inputs: x, (members, batch, in), or (1, batch, in) when all members see the same rows.
             out: (members, batch, out).
         """
         np.matmul(inputs, self.weights, out=out)
-        if self.biases is not None:
-            np.add(out, self.biases, out=out)
 
     def backward(
-        self,
-        inputs: NDArray[Any],
-        gradients: NDArray[Any],
-        ones: NDArray[Any],
-        out: NDArray[Any] | None,
+        self, inputs: NDArray[Any], gradients: NDArray[Any], out: NDArray[Any] | None
     ) -> None:
-        """Write dL/dW = x^T dL/dy and dL/db = 1^T dL/dy, and dL/dx = dL/dy W^T where asked.
+        """Write dL/dW = x^T dL/dy, and dL/dx = dL/dy W^T where asked.
 
         Args:
             inputs: x as given to `forward`.
             gradients: dL/dy, (members, batch, out).
-            ones: (1, 1, batch) of ones; a product adds rows up 1.5-3 times as fast as a sum.
             out: (members, batch, in) for dL/dx, or None for the first layer.
         """
         np.matmul(inputs.swapaxes(1, 2), gradients, out=self.weight_gradients)
-        if self.bias_gradients is not None:
-            np.matmul(ones, gradients, out=self.bias_gradients)
         if out is not None:
             np.matmul(gradients, self._weights_transposed, out=out)

@@ -16,7 +16,7 @@ from hpsearch.nn.optimizers.rule import Rule
 from hpsearch.nn.optimizers.sgd import SGD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -46,6 +46,7 @@ class PopulationOptimizer:
         parameter_count: Length P of a member's vector.
         dtype: Of parameters and gradients, float32 or float64.
         total_steps: Updates of the whole training; schedules end with the last of them.
+        rules: The rules by name; other forms of the same may stand in for NumPy's.
 
     Raises:
         ValueError: If members with one optimizer do not stand together, or the spans are not
@@ -65,11 +66,12 @@ class PopulationOptimizer:
         dtype: DTypeLike = np.float32,
         *,
         total_steps: int,
+        rules: Mapping[str, type[Rule]] = OPTIMIZERS,
     ) -> None:
         _check_spans(weight_spans, parameter_count)
         self._owners = [spec.optimizer for spec in specs]
         self._rules = {
-            name: OPTIMIZERS[name](
+            name: rules[name](
                 specs[rows], weight_spans, parameter_count, dtype, total_steps=total_steps
             )
             for name, rows in _stretches(self._owners).items()

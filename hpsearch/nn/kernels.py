@@ -1,0 +1,84 @@
+"""Which code does the elementwise work: NumPy's own operations, or loops fused by numba.
+
+The one place that decides it. NumPy's text is the reference; the fused kernels compute the same
+with one pass over memory where NumPy needs several, and differ in the last bits. The large matrix
+products are BLAS's either way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+
+from hpsearch.errors import UserError
+from hpsearch.nn.layers import Neurons
+from hpsearch.nn.losses import LOSSES, Loss
+from hpsearch.nn.optimizers import OPTIMIZERS, Rule
+
+# Names the kernels to use; without it numba's where it is installed.
+VARIABLE = "HPSEARCH_KERNELS"
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Everything that exists in two forms.
+
+    Attributes:
+        name: "numpy", or "numba" and its version: part of what a result's bits depend on.
+        neurons: Biases and activations.
+        losses: Losses by name.
+        optimizers: Update rules by name.
+    """
+
+    name: str
+    neurons: type[Neurons]
+    losses: Mapping[str, Callable[..., Loss]]
+    optimizers: Mapping[str, type[Rule]]
+
+
+def kernels() -> Kernels:
+    """The kernels that new populations, losses and optimizers use.
+
+    Raises:
+        UserError: If HPSEARCH_KERNELS names none, or what is not installed.
+    """
+    return _called(kernels_name())
+
+
+def kernels_name() -> str:
+    """Which are meant, "numpy" or "numba", without importing either.
+
+    Raises:
+        UserError: As `kernels`.
+    """
+    name = os.environ.get(VARIABLE) or _default()
+    if name not in ("numpy", "numba"):
+        raise UserError(f'{VARIABLE} must be "numpy" or "numba", got "{name}"')
+    if name == "numba" and not _has_numba():
+        raise UserError(
+            f'{VARIABLE} is "numba", which is not installed: pip install "hpsearch[fast]"'
+        )
+    return name
+
+
+def _default() -> str:
+    return "numba" if _has_numba() else "numpy"
+
+
+@cache
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
+
+
+@cache
+def _called(name: str) -> Kernels:
+    if name == "numpy":
+        return Kernels("numpy", Neurons, LOSSES, OPTIMIZERS)
+    import numba
+
+    from hpsearch.nn.fused import FUSED_LOSSES, FUSED_OPTIMIZERS, FusedNeurons
+
+    return Kernels(f"numba {numba.__version__}", FusedNeurons, FUSED_LOSSES, FUSED_OPTIMIZERS)
