@@ -23,6 +23,7 @@ from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
 from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process, warm_up
+from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
 from hpsearch.search.sampling import check_sampler
 from hpsearch.store.database import Database, open_database
@@ -99,6 +100,7 @@ class Search:
             UserError: If database or data cannot be used; nothing has been created then.
         """
         check_sampler(self.spec.search.sampler)
+        kernels_name()  # says so if HPSEARCH_KERNELS cannot be meant
         if self._options.launcher == "local":
             warm_up()
         prepared = prepare(self.spec, self._options.data_dir)

@@ -22,6 +22,7 @@ from hpsearch.errors import (
     TrainingStoppedError,
     UserError,
 )
+from hpsearch.nn.kernels import kernels
 from hpsearch.objective import Objective, PopulationObjective
 from hpsearch.search.rounds import Closing, close_confirmation, close_search_round
 from hpsearch.search.sampling import suggest
@@ -250,7 +251,11 @@ def _decide(study: StoredStudy, task: ClosingTask) -> Closing:
 
 
 def machine_fingerprint() -> dict[str, str]:
-    """What the bits of a result depend on besides the study: CPU, NumPy and BLAS build."""
+    """What the bits of a result depend on besides the study: CPU, NumPy, BLAS and kernels.
+
+    Raises:
+        UserError: If the kernels that are asked for are none, or not installed.
+    """
     from threadpoolctl import threadpool_info
 
     blas: dict[str, str] = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
@@ -258,6 +263,7 @@ def machine_fingerprint() -> dict[str, str]:
         "cpu": _cpu(),
         "numpy": np.__version__,
         "blas": f"{blas.get('internal_api')} {blas.get('version')} {blas.get('architecture')}",
+        "kernels": kernels().name,
         "python": platform.python_version(),
     }
 
