@@ -351,15 +351,7 @@ def changed(old: str, new: str) -> str:
 # -------------------------------------------------------------------- good files
 
 
-# They use keys that the study file is to have: grids, tables as choices, rows without a split.
-EARLY = pytest.mark.xfail(raises=StudyFileError, reason="needs keys that are not there yet")
-SHIPPED = [
-    pytest.param(name, marks=[EARLY] if name.startswith("course/") else [])
-    for name in sorted(shipped_studies())
-]
-
-
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", sorted(shipped_studies()))
 def test_every_shipped_study_parses(name):
     """The studies that ship are valid, named after folder and file, and survive JSON."""
     spec = load_study(shipped_studies()[name])

@@ -93,9 +93,11 @@ def panes(
 
 
 def line_style(position: int) -> dict[str, Any]:
-    """Colour and dashes of the curve at a position; they repeat after 28."""
-    turn, colour = divmod(position, len(COLOURS))
-    return {"color": COLOURS[colour], "linestyle": STYLES[turn % len(STYLES)]}
+    """Colour and dashes of the curve at a position; they repeat after 28.
+
+    Neighbours differ in both, so that a curve right below another shows between its dashes.
+    """
+    return {"color": COLOURS[position % len(COLOURS)], "linestyle": STYLES[position % len(STYLES)]}
 
 
 def folded(text: str, width: int, lines: int = 4) -> str:

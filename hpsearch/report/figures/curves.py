@@ -24,6 +24,7 @@ def plot(ax: Axes, trial: Trial, metric: str, *, smoothing: Smoothing = list, **
     """
     steps, values = trial.curve(metric)
     curve = smoothing(values)
-    ax.plot(steps, curve, marker="o" if len(steps) == 1 else None, **style)
+    marker = "o" if len(steps) == 1 and not trial.diverged else None
+    ax.plot(steps, curve, marker=marker, **style)
     if trial.diverged and steps:
         ax.plot(steps[-1:], curve[-1:], marker="x", markersize=8, color=style["color"])

@@ -31,7 +31,9 @@ def layers(material: Material) -> Figure:
     """
     every = _rows(material)
     if not every:
-        raise CannotDrawError("no finished trial was diagnosed; [training] diagnose asks for it")
+        raise CannotDrawError(
+            "no finished trial had its hidden layers diagnosed; [training] diagnose asks for it"
+        )
     rows = every[:_MOST_ROWS]
     columns = max(len(measured) for _, measured in rows)
     size = (max(2.1 * columns + 0.8, 6.0), 1.9 * len(rows) + 0.8)

@@ -43,12 +43,13 @@ def loss_curves(material: Material) -> Figure:
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:
-    """The mean of `window` values around each, of those that are there near the ends.
+    """The mean of `window` values around each.
 
-    An even window is taken one smaller, so that it has a middle.
+    Near the beginning of as many as there are before it on both sides, so that a curve begins
+    where training did; near the end of those that are there. An even window is taken one smaller.
     """
     half = (window - 1) // 2
-    around = [values[max(0, at - half) : at + half + 1] for at in range(len(values))]
+    around = [values[max(0, i - half) : i + min(half, i) + 1] for i in range(len(values))]
     return [sum(some) / len(some) for some in around]
 
 

@@ -1,5 +1,7 @@
 """Figures by what they contain: axes, titles, curves and their points; never by pixels."""
 
+from itertools import pairwise
+
 import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_hex
@@ -90,6 +92,8 @@ def test_loss_curves_have_one_named_curve_for_each_trial(make_grid):
     ]
     assert points(lines[1]) == ([1, 2, 3], [3.0, 2.0, pytest.approx(5 / 3)])
     assert len({to_hex(line.get_color()) for line in lines}) == 6
+    styles = [line.get_linestyle() for line in lines]
+    assert all(one != other for one, other in pairwise(styles))
     assert figure.axes[0].get_xlabel() == "epoch"
 
 
@@ -122,10 +126,10 @@ def test_of_many_curves_the_best_five_have_names(make_search):
 
 @pytest.mark.parametrize(
     ("window", "curve"),
-    [(1, [1, 5, 3, 7]), (3, [3, 3, 5, 5]), (4, [3, 3, 5, 5]), (9, [4, 4, 4, 4])],
+    [(1, [1, 5, 3, 7]), (3, [1, 3, 5, 5]), (4, [1, 3, 5, 5]), (9, [1, 3, 4, 4])],
 )
 def test_smoothing_is_the_mean_around_each_measurement(window, curve):
-    """The mean of so many measurements, of fewer at the ends; 1 leaves them as they are."""
+    """The mean of so many; a curve begins where it began, and 1 leaves it as it is."""
     assert smoothed([1, 5, 3, 7], window) == curve
 
 
@@ -133,8 +137,8 @@ def test_a_smoothed_figure_says_so(make_grid):
     """`smooth = 3` draws means of three measurements, and the title says it."""
     figure = loss_curves(make_grid(report={"smooth": 3}))
     assert "mean of 3 measurements" in figure.axes[0].get_title()
-    first = (2.0 + 1.0) / 2
-    assert points(figure.axes[0].get_lines()[0])[1][0] == pytest.approx(first)
+    means = [2.0, (2.0 + 1.0 + 2 / 3) / 3, (1.0 + 2 / 3) / 2]
+    assert points(figure.axes[0].get_lines()[0])[1] == pytest.approx(means)
 
 
 # --------------------------------------------------------------- accuracy curves
@@ -252,6 +256,17 @@ def test_layers_that_are_not_finite_are_said_to_be(make_grid, layer):
     figure = layers(make_grid(changed={0: broken}))
     assert titles(figure)[1].startswith("layer 2: not finite")
     assert not figure.axes[1].patches
+
+
+def test_the_output_layer_is_no_column(make_grid, layer):
+    """What goes into the softmax is no activation: it would stretch the axis of all others."""
+    measured = [
+        layer(1),
+        layer(2, activation=None, histogram={"low": -9, "high": 9, "counts": [1]}),
+    ]
+    figure = layers(make_grid(changed={0: {"diagnoses": [{"step": 0, "layers": measured}]}}))
+    assert len(figure.axes) == 1
+    assert figure.axes[0].get_xlim() == (0, 1)
 
 
 def test_without_a_diagnosis_the_key_is_named(make_grid):
