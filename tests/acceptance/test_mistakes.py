@@ -192,3 +192,15 @@ def test_a_mistake_on_the_command_line_is_one_line(hpsearch: Command, typed, wor
     for word in words:
         assert word in line
     assert not list(hpsearch.folder.iterdir())
+
+
+def test_kernels_that_are_none_are_named(hpsearch: Command, monkeypatch):
+    """HPSEARCH_KERNELS is checked before anything is created."""
+    monkeypatch.setenv("HPSEARCH_KERNELS", "fortran")
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    done = hpsearch("start", file)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        'hpsearch: HPSEARCH_KERNELS must be "numpy" or "numba", got "fortran"'
+    ]
+    assert [p.name for p in hpsearch.folder.iterdir()] == [file]

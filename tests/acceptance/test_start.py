@@ -134,13 +134,14 @@ def test_new_writes_a_file_that_check_accepts(hpsearch: Command):
 
 
 def test_help_answers_at_once():
-    """`--help` imports nothing heavy: no numpy, optuna, sqlalchemy, mlflow or matplotlib."""
+    """`--help` imports nothing heavy: neither numpy nor numba, optuna, mlflow or matplotlib."""
     code = (
         "import sys; sys.argv = ['hpsearch', '--help']\n"
         "from hpsearch.cli.main import run\n"
         "try: run()\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'optuna', 'sqlalchemy', 'pydantic', 'mlflow', 'scipy', 'matplotlib'}\n"
+        "heavy = {'numpy', 'numba', 'optuna', 'sqlalchemy', 'pydantic', 'mlflow', 'scipy',"
+        " 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,6 +10,8 @@ from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, evaluate, train
 from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
 
+pytestmark = pytest.mark.usefixtures("each_kernels")
+
 
 def noted(patience, *figures):
     """The watch after measurements (accuracy, loss) at steps 1, 2, ..."""

@@ -7,11 +7,14 @@ import pytest
 
 from hpsearch.nn.activations import ACTIVATIONS
 from hpsearch.nn.initializers import initial_parameters, initial_running
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.layers import Layout
-from hpsearch.nn.losses import LOSSES, mean_losses
+from hpsearch.nn.losses import mean_losses
 from hpsearch.nn.minibatches import Noise, Seed
 from hpsearch.nn.population import Architecture, Population, Workspace
 from hpsearch.study import Constant, ModelSpec, Normal
+
+pytestmark = pytest.mark.usefixtures("each_kernels")
 
 STEP = 1e-6
 
@@ -33,7 +36,7 @@ def central_difference(function, array):
 def losses_of(logits, targets, output="softmax"):
     """Mean cross-entropies (members,), by the loss under test."""
     members, rows, outputs = logits.shape
-    loss = LOSSES[output](members, rows, outputs, logits.dtype)
+    loss = kernels().losses[output](members, rows, outputs, logits.dtype)
     shifted, sums = np.empty((2, members, rows))
     loss.forward(logits, targets, shifted, sums)
     return loss, mean_losses(shifted, sums)

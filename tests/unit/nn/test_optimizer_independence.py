@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.nn.columns import TABLE_STEPS
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer, grouping_order
 from hpsearch.study import TrainingSpec
+
+pytestmark = pytest.mark.usefixtures("each_kernels")
 
 TOTAL_STEPS = 20
 
@@ -40,7 +43,9 @@ class Company:
         self.members = [(spec, np.random.default_rng(seed)) for spec, seed in members]
         specs = [spec for spec, _ in members]
         spans = ((0, size // 2), (size // 2, size - 2))
-        self.optimizer = PopulationOptimizer(specs, spans, size, dtype, total_steps=TOTAL_STEPS)
+        self.optimizer = PopulationOptimizer(
+            specs, spans, size, dtype, total_steps=TOTAL_STEPS, rules=kernels().optimizers
+        )
         self.parameters = self.draw(size).astype(dtype)
 
     def draw(self, size):
@@ -97,7 +102,9 @@ def test_nothing_beside_a_priced_neighbour(name, price):
     priced = TrainingSpec(**{"optimizer": name, "weight_decay": 0.0} | price)
 
     def moved(*specs):
-        optimizer = PopulationOptimizer(specs, [(0, 3)], 4, total_steps=1)
+        optimizer = PopulationOptimizer(
+            specs, [(0, 3)], 4, total_steps=1, rules=kernels().optimizers
+        )
         parameters = np.tile(odd, (len(specs), 1))
         with np.errstate(all="ignore"):
             optimizer.step(parameters, np.tile(gradient, (len(specs), 1)))
@@ -112,7 +119,9 @@ def test_rules_do_not_mix():
     names = ["adam", "sgd", "sgd", "momentum"]
     specs = [TrainingSpec(optimizer=name, learning_rate=0.1, momentum=0.5) for name in names]
     parameters = np.zeros((4, 1))
-    optimizer = PopulationOptimizer(specs, [(0, 1)], 1, np.float64, total_steps=2)
+    optimizer = PopulationOptimizer(
+        specs, [(0, 1)], 1, np.float64, total_steps=2, rules=kernels().optimizers
+    )
     for _ in range(2):
         optimizer.step(parameters, np.array([[1.0], [2.0], [3.0], [4.0]]))
     # Momentum: v = -0.4, then 0.5 (-0.4) - 0.4 = -0.6.
@@ -123,8 +132,12 @@ def test_members_of_one_rule_stand_together():
     """Members of one optimizer that stand apart must be refused, also when selecting."""
     sgd, adam = (TrainingSpec(optimizer=name) for name in ("sgd", "adam"))
     with pytest.raises(ValueError, match="must stand together, got"):
-        PopulationOptimizer([sgd, adam, sgd], [(0, 1)], 1, total_steps=1)
-    optimizer = PopulationOptimizer([sgd, sgd, adam], [(0, 1)], 1, total_steps=1)
+        PopulationOptimizer(
+            [sgd, adam, sgd], [(0, 1)], 1, total_steps=1, rules=kernels().optimizers
+        )
+    optimizer = PopulationOptimizer(
+        [sgd, sgd, adam], [(0, 1)], 1, total_steps=1, rules=kernels().optimizers
+    )
     with pytest.raises(ValueError, match="must stand together, got"):
         optimizer.select([0, 2, 1])
 
@@ -147,4 +160,4 @@ def test_grouping_order(names, order):
 def test_spans_are_checked(spans):
     """Weights that do not fill the start of a member's vector without gaps must be refused."""
     with pytest.raises(ValueError, match="weight_spans"):
-        PopulationOptimizer([TrainingSpec()], spans, 5, total_steps=1)
+        PopulationOptimizer([TrainingSpec()], spans, 5, total_steps=1, rules=kernels().optimizers)

@@ -6,8 +6,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer
 from hpsearch.study import TrainingSpec
+
+pytestmark = pytest.mark.usefixtures("each_kernels")
 
 # Two layers of weights, then a bias.
 SPANS = ((0, 2), (2, 3))
@@ -31,7 +34,9 @@ CLOSED |= {"l1": 0.0, "l2": 0.0, "linf": 0.0, "weight_decay": 0.0}
 
 def build(specs, dtype=np.float64, size=4, spans=SPANS):
     """An optimizer of these members; the last parameter is a bias."""
-    return PopulationOptimizer(specs, spans, size, dtype, total_steps=3000)
+    return PopulationOptimizer(
+        specs, spans, size, dtype, total_steps=3000, rules=kernels().optimizers
+    )
 
 
 def steps(specs, gradients=GRADIENTS, dtype=np.float64, optimizer=None):

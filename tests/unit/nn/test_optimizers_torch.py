@@ -10,8 +10,11 @@ Rules that PyTorch defines otherwise are compared where both definitions meet:
 import numpy as np
 import pytest
 
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import PopulationOptimizer
 from hpsearch.study import TrainingSpec
+
+pytestmark = pytest.mark.usefixtures("each_kernels")
 
 torch = pytest.importorskip("torch")
 
@@ -64,7 +67,12 @@ def gradients_of(parameters, noise):
 def ours(written, start, noises):
     """Parameters after every step."""
     optimizer = PopulationOptimizer(
-        [TrainingSpec(**written)], [(0, start.size)], start.size, np.float64, total_steps=STEPS
+        [TrainingSpec(**written)],
+        [(0, start.size)],
+        start.size,
+        np.float64,
+        total_steps=STEPS,
+        rules=kernels().optimizers,
     )
     parameters, seen = start[None].copy(), []
     for noise in noises:

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer
 from hpsearch.nn.penalties import Penalties, penalty_values
 from hpsearch.study import TrainingSpec
+
+pytestmark = pytest.mark.usefixtures("each_kernels")
 
 # Two layers of weights, then two biases.
 SPANS = ((0, 6), (6, 10))
@@ -80,7 +83,9 @@ def test_biases_are_never_touched(name, price):
     parameters = np.tile(some_parameters(1), (2, 1))
     plain = {"optimizer": name, "learning_rate": 0.1, "weight_decay": 0.0}
     specs = [TrainingSpec(**plain), TrainingSpec(**plain | price)]
-    optimizer = PopulationOptimizer(specs, SPANS, SIZE, np.float64, total_steps=3)
+    optimizer = PopulationOptimizer(
+        specs, SPANS, SIZE, np.float64, total_steps=3, rules=kernels().optimizers
+    )
     for gradient in np.random.default_rng(6).normal(size=(3, SIZE)):
         optimizer.step(parameters, np.tile(gradient, (2, 1)))
     free, priced = parameters
@@ -92,7 +97,9 @@ def test_biases_are_never_touched(name, price):
 def test_a_network_without_weights_has_no_penalty():
     """Where nothing is a weight, penalties and decay must change nothing."""
     specs = [TrainingSpec(optimizer="sgd", l2=1.0, l1=1.0, linf=1.0, weight_decay=1.0)]
-    optimizer = PopulationOptimizer(specs, (), 3, np.float64, total_steps=1)
+    optimizer = PopulationOptimizer(
+        specs, (), 3, np.float64, total_steps=1, rules=kernels().optimizers
+    )
     parameters = np.ones((1, 3))
     optimizer.step(parameters, np.zeros((1, 3)))
     np.testing.assert_array_equal(parameters, np.ones((1, 3)))

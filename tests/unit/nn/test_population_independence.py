@@ -17,6 +17,8 @@ from hpsearch.nn.population import Architecture, Population
 from hpsearch.nn.training import Member, evaluate, predict, train
 from hpsearch.study import ModelSpec, Normal, TrainingSpec, TrialSettings
 
+pytestmark = pytest.mark.usefixtures("each_kernels")
+
 WIDTHS = st.sampled_from([1, 2, 3, 8, 17, 33])
 SIZES = st.sampled_from([1, 2, 3, 8])
 

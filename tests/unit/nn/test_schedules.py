@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from hpsearch.nn.columns import TABLE_STEPS
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer
 from hpsearch.nn.schedules import factors, scheduled
 from hpsearch.study import TrainingSpec
+
+pytestmark = pytest.mark.usefixtures("each_kernels")
 
 HALF = math.sqrt(0.5)
 BY_HAND = [
@@ -83,7 +86,9 @@ def test_a_step_is_as_long_as_its_factor(name):
     """Without memory of earlier rates, a scheduled step must be factor times the plain one."""
     written = {"optimizer": name, "learning_rate": 0.1, "weight_decay": 0.0}
     specs = [TrainingSpec(**written), TrainingSpec(schedule="linear", warmup=0.3, **written)]
-    optimizer = PopulationOptimizer(specs, [(0, 2)], 3, np.float64, total_steps=10)
+    optimizer = PopulationOptimizer(
+        specs, [(0, 2)], 3, np.float64, total_steps=10, rules=kernels().optimizers
+    )
     expected = factors(specs[1], np.arange(12), 10)
     for factor in expected:
         parameters = np.zeros((2, 3))
@@ -97,7 +102,9 @@ def test_decay_follows_the_schedule(name):
     spec = TrainingSpec(
         optimizer=name, learning_rate=0.5, weight_decay=0.4, schedule="linear", schedule_end=0.0
     )
-    optimizer = PopulationOptimizer([spec], [(0, 1)], 2, np.float64, total_steps=3)
+    optimizer = PopulationOptimizer(
+        [spec], [(0, 1)], 2, np.float64, total_steps=3, rules=kernels().optimizers
+    )
     parameters = np.ones((1, 2))
     for expected in (0.8, 0.8 * 0.9, 0.8 * 0.9, 0.8 * 0.9):
         optimizer.step(parameters, np.zeros((1, 2)))
@@ -109,7 +116,9 @@ def test_momentum_keeps_velocity_gained_at_earlier_rates():
     spec = TrainingSpec(
         optimizer="momentum", learning_rate=1.0, momentum=0.5, schedule="linear", schedule_end=0.0
     )
-    optimizer = PopulationOptimizer([spec], [], 1, np.float64, total_steps=2)
+    optimizer = PopulationOptimizer(
+        [spec], [], 1, np.float64, total_steps=2, rules=kernels().optimizers
+    )
     parameters = np.zeros((1, 1))
     for expected in (-1.0, -1.5, -1.75):
         optimizer.step(parameters, np.ones((1, 1)))

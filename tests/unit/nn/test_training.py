@@ -20,6 +20,8 @@ from hpsearch.nn.training import (
 )
 from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
 
+pytestmark = pytest.mark.usefixtures("each_kernels")
+
 
 def trial(hidden=(8,), model=None, **training):
     """Settings with a few values changed."""

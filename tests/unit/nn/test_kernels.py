@@ -1,0 +1,188 @@
+"""NumPy's operations and the fused kernels: which are chosen, and that both compute the same."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from hpsearch.errors import UserError
+from hpsearch.nn import kernels as module
+from hpsearch.nn.activations import ACTIVATIONS
+from hpsearch.nn.examples import Examples
+from hpsearch.nn.kernels import VARIABLE, kernels, kernels_name
+from hpsearch.nn.optimizers import OPTIMIZERS
+from hpsearch.nn.training import Member, train
+from hpsearch.nn.warm_up import load_kernels
+from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.worker import machine_fingerprint
+
+needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+
+# Every activation, output, rule, penalty and layer at least once: (model, training).
+NETWORKS = [
+    *[({"activation": name}, {}) for name in ACTIVATIONS],
+    *[({"activation": name, "output": "sigmoid"}, {}) for name in ACTIVATIONS],
+    *[({"activation": "tanh"}, {"optimizer": name}) for name in OPTIMIZERS],
+    *[
+        (
+            {"activation": "tanh"},
+            {"optimizer": name, "l2": 0.1, "l1": 0.01, "linf": 0.1, "weight_decay": 0.5},
+        )
+        for name in OPTIMIZERS
+    ],
+    *[({"batch_norm": True, "activation": name}, {}) for name in ACTIVATIONS],
+    *[({"dropout": 0.3, "activation": name}, {}) for name in ACTIVATIONS],
+    ({"batch_norm": True, "dropout": 0.3, "output": "sigmoid"}, {"optimizer": "adam"}),
+    ({"hidden": ()}, {"optimizer": "adam", "schedule": "cosine", "warmup": 0.5}),
+    ({"hidden": (100, 60), "activation": "tanh"}, {"optimizer": "adam"}),
+    ({"activation": "sigmoid"}, {"optimizer": "momentum", "batch_size": 7}),
+]
+
+
+def two_classes(rows, features=5):
+    """Random rows of two random classes."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(rows, features)).astype(np.float32)
+    return Examples(x, draw.integers(0, 2, rows), 2)
+
+
+def trained(monkeypatch, name, members, rows=50):
+    """What training makes of members with these kernels."""
+    monkeypatch.setenv(VARIABLE, name)
+    return train(members, two_classes(rows), two_classes(rows // 2))
+
+
+@needs_numba
+@pytest.mark.parametrize(("model", "training"), NETWORKS, ids=str)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float64", 1e-10)])
+def test_both_compute_the_same(monkeypatch, model, training, precision, tolerance):
+    """Parameters and curves after a few steps must agree within the precision's rounding."""
+    spec = {"optimizer": "sgd", "learning_rate": 0.01, "batch_size": 10, "epochs": 2} | training
+    settings = TrialSettings(
+        model=ModelSpec(**({"hidden": (9, 4)} | model)),
+        training=TrainingSpec(**spec, precision=precision),
+    )
+    members = [Member(settings, seed) for seed in (1, 2)]
+    numpy, fused = (trained(monkeypatch, name, members) for name in ("numpy", "numba"))
+    for ours, reference in zip(fused, numpy, strict=True):
+        np.testing.assert_allclose(
+            ours.parameters, reference.parameters, rtol=tolerance, atol=tolerance / 10
+        )
+        for epoch, metrics in reference.curve.items():
+            assert ours.curve[epoch] == pytest.approx(metrics, rel=tolerance)
+
+
+@needs_numba
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_not_a_number_stays_visible(monkeypatch, activation, output):
+    """A row that is not a number must make its member diverge, with either kernels."""
+    x = np.array([[0.5, np.nan], [1.0, 2.0]], np.float32)
+    examples = Examples(x, np.array([0, 1]), 2)
+    model = ModelSpec(hidden=(3,), activation=activation, output=output)
+    member = Member(TrialSettings(model=model, training=TrainingSpec(epochs=1)), 0)
+    for name in ("numpy", "numba"):
+        monkeypatch.setenv(VARIABLE, name)
+        (result,) = train([member], examples, examples)
+        assert result.diverged
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exponentials_are_as_exact_as_their_precision(dtype):
+    """Sigmoid and tanh must be right to a few units in the last place, at any size."""
+    from hpsearch.nn.fused import compiled
+
+    sizes = np.concatenate([np.logspace(-30, 4, 4000), [0.0, 1e30]])
+    x = np.concatenate([-sizes[::-1], sizes]).astype(dtype)
+    close = 5 * np.finfo(dtype).eps
+    none = np.zeros((1, 1), dtype)
+    for kernel, function in (
+        (compiled.tanh_forward, math.tanh),
+        (compiled.sigmoid_forward, lambda z: 1 / (1 + math.exp(-max(z, -87.0)))),
+    ):
+        values = x.copy().reshape(1, 1, -1)
+        kernel(values, none, -1)
+        np.testing.assert_allclose(values.reshape(-1), [function(float(z)) for z in x], rtol=close)
+
+
+def test_numba_is_the_default_where_it_is_installed(monkeypatch):
+    """Without the variable numba's kernels are used if they can be, else NumPy's."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert kernels_name() == ("numpy" if find_spec("numba") is None else "numba")
+    monkeypatch.setattr(module, "_has_numba", lambda: False)
+    assert kernels_name() == "numpy"
+    assert kernels().name == "numpy"
+
+
+def test_mistakes_in_the_variable_are_named(monkeypatch):
+    """An unknown name, or numba where it is not installed, must say so and what to do."""
+    monkeypatch.setenv(VARIABLE, "fortran")
+    with pytest.raises(UserError, match='must be "numpy" or "numba", got "fortran"'):
+        kernels()
+    monkeypatch.setenv(VARIABLE, "numba")
+    monkeypatch.setattr(module, "_has_numba", lambda: False)
+    with pytest.raises(UserError, match=r"pip install .hpsearch\[fast\]"):
+        kernels()
+
+
+@pytest.mark.parametrize("name", ["numpy", pytest.param("numba", marks=needs_numba)])
+def test_a_worker_says_which_it_used(monkeypatch, name):
+    """The kernels are part of what the bits of a result depend on."""
+    monkeypatch.setenv(VARIABLE, name)
+    said = machine_fingerprint()["kernels"]
+    assert said == kernels().name
+    assert said.split()[0] == name
+
+
+@needs_numba
+def test_everything_is_compiled_ahead(monkeypatch):
+    """After loading, no float32 training may compile a kernel: forked workers find them ready."""
+    monkeypatch.setenv(VARIABLE, "numba")
+    load_kernels()
+    from hpsearch.nn.fused import compiled
+
+    def ready():
+        return {
+            name: len(thing.signatures)
+            for name, thing in vars(compiled).items()
+            if hasattr(thing, "signatures") and not name.startswith("_")
+        }
+
+    before = ready()
+    assert all(before.values())
+    for optimizer in OPTIMIZERS:
+        spec = TrainingSpec(
+            optimizer=optimizer, epochs=2, batch_size=3, schedule="linear", l2=0.1, weight_decay=0.1
+        )
+        members = [Member(TrialSettings(model=ModelSpec(), training=spec), s) for s in (1, 1, 2)]
+        train(members, two_classes(10), two_classes(4))
+    assert ready() == before
+
+
+@needs_numba
+@pytest.mark.parametrize("read_only", [False, True])
+def test_kernels_need_no_folder_of_their_own(tmp_path, read_only):
+    """Compiled code goes where numba is told; where nothing can be written it is not kept."""
+    code = (
+        "import numpy as np, numba.core.caching as caching\n"
+        f"if {read_only}: caching.CacheImpl._locator_classes = []\n"
+        "from hpsearch.nn.fused import compiled\n"
+        "values = np.full((1, 1, 1), -1.0)\n"
+        "compiled.relu_forward(values, values[0], -1)\n"
+        "print(values[0, 0, 0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.stdout == "0.0\n"
+    assert bool(list(tmp_path.rglob("*.nbi"))) != read_only
