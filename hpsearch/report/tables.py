@@ -31,7 +31,8 @@ def print_studies(console: Console, documents: Sequence[JSON]) -> None:
     for d in documents:
         scores = [r["best_score"] for r in d["rounds"] if r["best_score"] is not None]
         winner = score(d["winner"]["score"]) if d["winner"] else "-"
-        test = score(d["test"]["score"]) if d["test"] else "sealed"
+        sealed = "sealed" if d["has_test_rows"] else "-"
+        test = score(d["test"]["score"]) if d["test"] else sealed
         trials = f"{finished_trials(d)}/{d['planned']}"
         best = score(max(scores, default=None))
         table.add_row(d["study"], d["state"], trials, best, winner, test)

@@ -51,6 +51,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "confirmation": _confirmation(states[Purpose.CONFIRMATION]),
         "winner": now.winner,
         "test": test,
+        "has_test_rows": now.spec.holds_out,
         "failures": failures,
         "seconds": seconds,
     }

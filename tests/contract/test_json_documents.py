@@ -51,6 +51,7 @@ STUDY = {
         "openings": int,
     },
     "failures": [],
+    "has_test_rows": bool,
     "seconds": float,
 }
 MEASURED = {"training_loss": float, "training_accuracy": float}

@@ -53,6 +53,7 @@ DOCUMENT = {
         "ties": [],
     },
     "test": None,
+    "has_test_rows": True,
     "failures": [],
     "seconds": 3.0,
 }

@@ -26,6 +26,7 @@ STUDY = {
     "failed": 1,
     "winner": None,
     "test": None,
+    "has_test_rows": True,
 }
 
 
@@ -51,3 +52,10 @@ def test_every_finished_trial_counts_in_the_list():
     assert "0.0000" not in text
     scores = [{"best_score": 0.5}, {"best_score": 0.75}, {"best_score": None}]
     assert "0.7500" in printed(print_studies, [STUDY | {"rounds": scores}])
+
+
+def test_a_study_without_test_rows_has_nothing_sealed():
+    """Under `test` must stand `sealed` only where there are rows to open."""
+    study = STUDY | {"rounds": []}
+    assert "sealed" in printed(print_studies, [study])
+    assert "sealed" not in printed(print_studies, [study | {"has_test_rows": False}])
