@@ -267,6 +267,8 @@ def test_the_output_layer_is_no_column(make_grid, layer):
     figure = layers(make_grid(changed={0: {"diagnoses": [{"step": 0, "layers": measured}]}}))
     assert len(figure.axes) == 1
     assert figure.axes[0].get_xlim() == (0, 1)
+    with pytest.raises(CannotDrawError, match="hidden layers"):
+        layers(make_grid(changed={0: {"diagnoses": [{"step": 0, "layers": measured[1:]}]}}))
 
 
 def test_without_a_diagnosis_the_key_is_named(make_grid):
