@@ -384,6 +384,28 @@ def _timed(contender: Contender) -> Timing:
     return Timing(seconds / STEPS / contender.models * 1e6, cores)
 
 
+# -------------------------------------------------------------------- measuring an epoch
+
+# The digits study: rows of its training and validation splits.
+DIGITS = Case((64, 50, 10), 32, "adam")
+DIGITS_ROWS = (1079, 359)
+
+
+def validation_share(way: Callable[[], AbstractContextManager[None]], rounds: int) -> float:
+    """What measuring on the validation rows adds to an epoch, as a share of the whole."""
+    members = [Member(DIGITS.settings, seed=1)] * DIGITS.chosen
+    x, y, classes = DIGITS.examples.x, DIGITS.examples.y, DIGITS.examples.classes
+    training, validation = (Examples(x[:n], y[:n], classes) for n in DIGITS_ROWS)
+    best = {"without": float("inf"), "with": float("inf")}
+    with way():
+        for _ in range(10 * rounds):
+            for name, rows in (("without", None), ("with", validation)):
+                began = time.thread_time()
+                train(members, training, rows)
+                best[name] = min(best[name], time.thread_time() - began)
+    return 1 - best["without"] / best["with"]
+
+
 # -------------------------------------------------------------------- printing
 
 HEADINGS = (
@@ -451,6 +473,10 @@ def main() -> None:
         with threadpool_limits(1):  # after everything was imported: it limits what it finds
             timings = measured(field, options.rounds)
         print(render(heading(case), list(rows(field, timings))), flush=True)
+    for name, way in OUR_WAYS.items():
+        with threadpool_limits(1):
+            share = validation_share(way, options.rounds)
+        print(f"{name}: validation is {share:.0%} of an epoch of digits ({DIGITS})")
     used = machine.versions("numpy", "numba", "torch", "jax", "scikit-learn")
     print(f"{machine.described()}; {used}.")
 
