@@ -43,9 +43,14 @@ def kernels() -> Kernels:
     """The kernels that new populations, losses and optimizers use.
 
     Raises:
-        UserError: If HPSEARCH_KERNELS names none, or what is not installed.
+        UserError: If HPSEARCH_KERNELS names none, or what is not installed or cannot be imported.
     """
-    return _called(kernels_name())
+    try:
+        return _called(kernels_name())
+    except ImportError as error:  # a numba that does not suit this NumPy, for one
+        if os.environ.get(VARIABLE):
+            raise UserError(f'{VARIABLE} is "numba", which cannot be imported: {error}') from error
+        return _called("numpy")
 
 
 def kernels_name() -> str:

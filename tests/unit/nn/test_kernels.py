@@ -131,6 +131,18 @@ def test_mistakes_in_the_variable_are_named(monkeypatch):
         kernels()
 
 
+def test_a_numba_that_does_not_work_is_no_numba(monkeypatch):
+    """Where it is there but cannot be imported, NumPy's are the default; asked for, it says why."""
+    monkeypatch.setattr(module, "_has_numba", lambda: True)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    module._called.cache_clear()
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert kernels().name == "numpy"
+    monkeypatch.setenv(VARIABLE, "numba")
+    with pytest.raises(UserError, match="which cannot be imported"):
+        kernels()
+
+
 @pytest.mark.parametrize("name", ["numpy", pytest.param("numba", marks=needs_numba)])
 def test_a_worker_says_which_it_used(monkeypatch, name):
     """The kernels are part of what the bits of a result depend on."""
