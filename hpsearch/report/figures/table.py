@@ -62,7 +62,8 @@ def _columns(material: Material) -> dict[str, Cell]:
     if any(trial.state != TrialState.COMPLETE for trial in material.trials):
         columns["state"] = lambda trial: trial.state
     columns["training accuracy"] = lambda trial: _figure(trial.last("training_accuracy"), 4)
-    columns["validation accuracy"] = lambda trial: _figure(trial.last("validation_accuracy"), 4)
+    scored = "validation accuracy" if material.spec.holds_out else "accuracy, all rows"
+    columns[scored] = lambda trial: _figure(trial.last("validation_accuracy"), 4)
     columns["training loss"] = lambda trial: _figure(trial.last("training_loss"), 6)
     step = material.report.cost_at
     if step is not None:
