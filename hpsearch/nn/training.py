@@ -342,10 +342,13 @@ def _population(
     first = members[0].settings.model
     architecture = Architecture.of(first, training.features, training.classes)
     layout = architecture.layout
-    parameters = [
-        initial_parameters(member.settings.model.initializer, layout, seed, dtype)
+    # Members of a round share their seed, mostly: what they start from is drawn once.
+    starts = [
+        (member.settings.model.initializer, seed)
         for member, seed in zip(members, seeds, strict=True)
     ]
+    drawn = {start: initial_parameters(start[0], layout, start[1], dtype) for start in set(starts)}
+    parameters = [drawn[start] for start in starts]
     running = [initial_running(layout, dtype)] * len(members)
     rates = [member.settings.model.dropout for member in members] if first.dropout else None
     return Population(architecture, np.stack(parameters), np.stack(running), rates)
