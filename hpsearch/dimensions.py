@@ -150,7 +150,10 @@ class SpaceReader:
         try:
             owner.model_validate({key: plain(value)})
         except ValidationError as error:
-            details, depth = error.errors(), 1
+            # What is wrong with several keys together is judged beside the file's other values.
+            details, depth = [detail for detail in error.errors() if detail["loc"]], 1
+            if not details:
+                return []
             if len(forms_of(owner, key)) > 1:
                 details, depth = of_likeliest_form(details, 1), 2
             if not isinstance(value, Entries):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -95,6 +95,11 @@ class DataSpec(Table):
         return Split(train=0.6, validation=0.2, test=0.2)
 
     @property
+    def labels(self) -> int:
+        """How many classes the rows have."""
+        return {"moons": 2, "normal": self.classes}.get(self.source, 10)
+
+    @property
     def scaler(self) -> Literal["range", "standard", "none"]:
         """How rows are scaled; pixels by their largest value, points to mean 0 and deviation 1."""
         if self.scaling is not None:
@@ -128,6 +133,20 @@ class ModelSpec(Table):
     batch_norm: bool = False
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     output: Literal["softmax", "sigmoid"] = "softmax"
+
+
+_OWN_VALUES: Mapping[str, Mapping[str, float]] = {
+    "adagrad": {"learning_rate": 1e-2, "epsilon": 1e-7},
+    "rmsprop": {"rho": 0.9, "epsilon": 1e-8},
+    "adadelta": {"learning_rate": 1.0, "rho": 0.95, "epsilon": 1e-6},
+    "adam": {"epsilon": 1e-8},
+    "adamw": {"weight_decay": 1e-2, "epsilon": 1e-8},
+}
+
+
+def own_values(optimizer: str) -> dict[str, float]:
+    """What stands for the values of [training] that a file leaves open, by optimizer."""
+    return {"learning_rate": 1e-3, "weight_decay": 0.0, **_OWN_VALUES.get(optimizer, {})}
 
 
 class Draws(Table):
@@ -206,12 +225,6 @@ class TrainingSpec(Table):
             raise ValueError("write epochs or iterations, not both")
         if self.measure_every is not None and self.iterations is None:
             raise ValueError("measure_every counts iterations: write iterations instead of epochs")
-        unmeasured = set(self.diagnose) - {0, *self.length.steps}
-        if unmeasured:
-            raise ValueError(
-                f"diagnose = {list(self.diagnose)}: nothing is measured after {self.length.unit} "
-                f"{min(unmeasured)}; training has {self.length}"
-            )
         return self
 
     @property
@@ -341,15 +354,52 @@ class StudySpec(Table):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        problems = list(self._unlike_a_grid()) if self.is_grid else []
-        if not self.holds_out and (not self.is_grid or self.confirms):
-            problems.append(
-                '[data] split = "all": nothing is held out, so the best score only says who fits '
-                'the training rows best; write sampler = "grid" and finalists = 0 to compare'
-            )
+        problems = [*(self._unlike_a_grid() if self.is_grid else ()), *self._at_odds()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _at_odds(self) -> Iterator[str]:
+        """Tables that contradict each other; every line says where it stands."""
+        if not self.holds_out and (not self.is_grid or self.confirms):
+            yield (
+                '[data] split = "all": nothing is held out, so the best score only says who fits '
+                'the training rows best; write sampler = "grid" and finalists = 0 to compare'
+            )
+        if self.confirms and any(draws is not None for draws in self._tried("draws")):
+            yield (
+                "[training] draws: with the same draws every repeat of a finalist is the same; "
+                "write finalists = 0 under [confirmation]"
+            )
+        if "sigmoid" in self._tried("output") and self.data.labels != 2:  # noqa: PLR2004 - yes, no
+            yield (
+                f'[model] output = "sigmoid": tells two classes apart, {self.data.source} has '
+                f'{self.data.labels}; write output = "softmax"'
+            )
+        unmeasured = set(self.training.diagnose) - {0, *self.training.length.steps}
+        if unmeasured and not self._searched("epochs", "iterations", "measure_every", "diagnose"):
+            yield (
+                f"[training] diagnose = {list(self.training.diagnose)}: nothing is measured after "
+                f"{self.training.length.unit} {min(unmeasured)}; training has "
+                f"{self.training.length}"
+            )
+
+    def _tried(self, key: str) -> list[Any]:
+        """Values a key of [model] or [training] may have in a trial: the file's, or those tried."""
+        found, always = [], False
+        for dimension in self.space.dimensions:
+            every = [setting(dimension.name, end) for end in dimension.range.ends()]
+            mine = [keys[key] for keys in every if key in keys]
+            found += mine
+            always = always or len(mine) == len(every)
+        owner = self.model if key in ModelSpec.model_fields else self.training
+        # What every trial brings itself leaves the file's own value unused.
+        return found if always else [getattr(owner, key), *found]
+
+    def _searched(self, *keys: str) -> bool:
+        """Whether any of these keys differs between trials."""
+        ends = [(d.name, end) for d in self.space.dimensions for end in d.range.ends()]
+        return any(key in setting(name, end) for name, end in ends for key in keys)
 
     def _unlike_a_grid(self) -> Iterator[str]:
         """What a grid cannot have; every line says where it stands."""
@@ -393,12 +443,7 @@ class StudySpec(Table):
     @property
     def precision(self) -> Literal["float32", "float64"]:
         """The finer precision that any trial computes in; rows are stored in it."""
-        tried = {
-            setting(dimension.name, value).get("precision")
-            for dimension in self.space.dimensions
-            for value in dimension.range.ends()
-        }
-        return "float64" if "float64" in {self.training.precision, *tried} else "float32"
+        return "float64" if "float64" in self._tried("precision") else "float32"
 
     @property
     def is_grid(self) -> bool:
@@ -459,7 +504,23 @@ class StudySpec(Table):
         data = {"split": split, "scaling": self.data.scaler}
         search = {"rounds": self.rounds, "trials": self.trials}
         filled = {"data": document["data"] | data, "search": document["search"] | search}
-        return document | filled
+        return document | filled | {"training": self._training_written_out()}
+
+    def _training_written_out(self) -> dict[str, Any]:
+        """[training] with what its optimizers and its length make of values left open."""
+        document = self.training.model_dump(mode="json")
+        optimizers = [own_values(str(name)) for name in self._tried("optimizer")]
+        for key in ("learning_rate", "weight_decay", "rho", "epsilon"):
+            meant = {values[key] for values in optimizers if key in values}
+            if not meant:
+                # No rule reads it, so a number that stands there decides nothing.
+                document[key] = None
+            elif document[key] is None and len(meant) == 1:
+                document[key] = meant.pop()
+        length = self.training.length
+        unit = {"epoch": "epochs", "iteration": "iterations"}[length.unit]
+        document[unit] = length.count
+        return document
 
     def differences(self, other: StudySpec) -> list[str]:
         """One line per key that differs: `[search] trials: 100 here, 50 there`.

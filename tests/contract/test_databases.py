@@ -114,12 +114,28 @@ FIRST_KEYS = {
     "data": {"source", "split", "limit", "scaling", "samples", "noise"},
     "search": {"rounds", "trials", "sampler", "seeds"},
 }
+# All that [training] said then, with the defaults written out.
+FIRST_TRAINING = {
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "l2": 0.0,
+    "momentum": 0.9,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-8,
+    "epochs": 10,
+    "batch_size": 32,
+}
 
 
 def as_of_the_first_schema(database):
     """Bring a database back to what the first version of hpsearch made of the same studies."""
     with database.writing() as connection:
         spec = json.loads(connection.scalar(select(tables.study.c.spec)))
+        spec["training"] = FIRST_TRAINING | {
+            key: value for key, value in spec["training"].items() if key in FIRST_TRAINING and value
+        }
         for table, keys in FIRST_KEYS.items():
             spec[table] = {key: value for key, value in spec[table].items() if key in keys}
         connection.execute(update(tables.study).values(spec=json.dumps(spec)))

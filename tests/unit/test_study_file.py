@@ -117,7 +117,7 @@ MISTAKES = [
     (
         "epochs = 10",
         "epochs = 10\ndiagnose = [11]",
-        "[training]: diagnose = [11]: nothing is measured",
+        "[training] diagnose = [11]: nothing is measured",
     ),
     ("epochs = 10", 'epochs = 10\nschedule = "cos"', '[training] schedule = "cos": expected'),
     ("batch_size = 32", 'batch_size = "ful"', '[training] batch_size = "ful": expected a whole'),
@@ -816,3 +816,77 @@ def toml_key(key: str) -> str:
     """A key or string in quotes, every unusual character in TOML's long escape."""
     plain = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./ ")
     return '"' + "".join(c if c in plain else f"\\U{ord(c):08x}" for c in key) + '"'
+
+
+def test_defaults_of_an_optimizer_written_out_are_no_difference():
+    """What the optimizer and the length would make of a key left open may stand there as well."""
+    plain = 'name = "a"\n[space]\nl2 = { low = 0, high = 1 }\n[training]\n'
+    for optimizer, values in {
+        "adam": "learning_rate = 0.001\nweight_decay = 0\nepsilon = 1e-8\nepochs = 10",
+        "adamw": "weight_decay = 0.01",
+        "adadelta": "learning_rate = 1.0\nrho = 0.95",
+    }.items():
+        short = parse_study(f'{plain}optimizer = "{optimizer}"', "a.toml")
+        long = parse_study(f'{plain}optimizer = "{optimizer}"\n{values}', "b.toml")
+        assert short.differences(long) == []
+    # Where both are searched a number is not what all of them would have taken.
+    both = plain.replace("[training]", 'optimizer = { choices = ["adam", "adadelta"] }\n')
+    (line,) = parse_study(f"{both}[training]\nlearning_rate = 0.001", "a.toml").differences(
+        parse_study(both, "b.toml")
+    )
+    assert line == "[training] learning_rate: 0.001 here, null there"
+
+
+ODD = [
+    (
+        "[training]\ndraws = { weights = 1, batches = 2 }\n[space]\nl2 = { low = 0, high = 1 }",
+        "[training] draws: with the same draws every repeat of a finalist is the same",
+    ),
+    (
+        '[model]\noutput = "sigmoid"\n[space]\nl2 = { low = 0, high = 1 }',
+        '[model] output = "sigmoid": tells two classes apart, digits has 10; write output',
+    ),
+    (
+        '[space]\nl2 = { choices = [0, { name = 1, output = "sigmoid" }] }',
+        '[model] output = "sigmoid": tells two classes apart',
+    ),
+    (
+        (
+            "[training]\niterations = 9\nmeasure_every = 3\ndiagnose = [2]\n"
+            "[space]\nl2 = { low = 0, high = 1 }"
+        ),
+        "[training] diagnose = [2]: nothing is measured after iteration 2; training has 9 iter",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "complaint"), ODD)
+def test_tables_at_odds_are_one_line(text, complaint):
+    """Tables that contradict each other are refused before anything is trained."""
+    with pytest.raises(StudyFileError) as caught:
+        parse_study(f'name = "a"\n{text}', "study.toml")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"study.toml: {complaint}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[training]\niterations = 200\n[space]\nmeasure_every = { choices = [10, 20] }",
+        "[training]\nepochs = 200\n[space]\ndiagnose = { choices = [[0], [0, 200]] }",
+        (
+            "[training]\niterations = 100\ndiagnose = [100]\n[space]\n"
+            "iterations = { low = 100, high = 1000 }"
+        ),
+        (
+            '[training]\niterations = 500\n[space]\noptimizer = { choices = ["adam", '
+            '{ name = "sgd", measure_every = 50 }] }'
+        ),
+        '[data]\nsource = "moons"\n[space]\noutput = { choices = ["softmax", "sigmoid"] }',
+    ],
+)
+def test_values_are_judged_beside_those_of_the_file(text):
+    """A value that needs another key is right where the file has that key."""
+    spec = parse_study(f'name = "a"\n{text}', "study.toml")
+    for position in (0.0, 0.3, 0.7, 1.0):
+        spec.settings(spec.space.at([position]))

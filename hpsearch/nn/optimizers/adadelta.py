@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hpsearch.nn.optimizers.rule import Rule
+from hpsearch.study import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,12 +32,7 @@ class AdaDelta(Rule):
 
     state_arrays = 2
     scratch_arrays = 2
-    defaults: ClassVar[Mapping[str, float]] = {
-        **Rule.defaults,
-        "learning_rate": 1.0,
-        "rho": 0.95,
-        "epsilon": 1e-6,
-    }
+    defaults: ClassVar[Mapping[str, float]] = own_values("adadelta")
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hpsearch.nn.optimizers.rule import Rule
+from hpsearch.study import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +25,7 @@ class AdaGrad(Rule):
 
     state_arrays = 1
     scratch_arrays = 1
-    defaults: ClassVar[Mapping[str, float]] = {
-        **Rule.defaults,
-        "learning_rate": 1e-2,
-        "epsilon": 1e-7,
-    }
+    defaults: ClassVar[Mapping[str, float]] = own_values("adagrad")
 
     def _prepare(self) -> None:
         super()._prepare()

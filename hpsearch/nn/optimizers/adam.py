@@ -9,6 +9,7 @@ import numpy as np
 from hpsearch.nn.columns import columns_by_step, side_by_side
 from hpsearch.nn.optimizers.rule import Rule
 from hpsearch.nn.schedules import factors_of
+from hpsearch.study import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class Adam(Rule):
     """
 
     state_arrays = 2
-    defaults: ClassVar[Mapping[str, float]] = {**Rule.defaults, "epsilon": 1e-8}
+    defaults: ClassVar[Mapping[str, float]] = own_values("adam")
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -82,7 +83,7 @@ class AdamW(Adam):
     is that there is one without asking, of 0.01 (PyTorch's; times lr, it is 1e-5 a step).
     """
 
-    defaults: ClassVar[Mapping[str, float]] = {**Adam.defaults, "weight_decay": 1e-2}
+    defaults: ClassVar[Mapping[str, float]] = own_values("adamw")
 
 
 def powers(bases: Sequence[float], exponents: NDArray[np.int64]) -> NDArray[np.float64]:

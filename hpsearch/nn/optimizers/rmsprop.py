@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hpsearch.nn.optimizers.rule import Rule
+from hpsearch.study import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ class RMSProp(Rule):
 
     state_arrays = 1
     scratch_arrays = 1
-    defaults: ClassVar[Mapping[str, float]] = {**Rule.defaults, "rho": 0.9, "epsilon": 1e-8}
+    defaults: ClassVar[Mapping[str, float]] = own_values("rmsprop")
 
     def _prepare(self) -> None:
         super()._prepare()

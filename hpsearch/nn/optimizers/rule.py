@@ -10,6 +10,7 @@ from hpsearch.nn.columns import column
 from hpsearch.nn.decay import Decay
 from hpsearch.nn.penalties import Penalties, weight_count
 from hpsearch.nn.schedules import scheduled
+from hpsearch.study import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ class Rule:
     state_arrays: ClassVar[int] = 0
     scratch_arrays: ClassVar[int] = 0
     # What stands for a value the study leaves open.
-    defaults: ClassVar[Mapping[str, float]] = {"learning_rate": 1e-3, "weight_decay": 0.0}
+    defaults: ClassVar[Mapping[str, float]] = own_values("sgd")
 
     def __init__(
         self,
