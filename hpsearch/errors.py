@@ -8,7 +8,8 @@ HpsearchError
 │   ├── UnknownStudyError    no study of that name in the database
 │   ├── DataError            the data cannot be had, or are not what they should be
 │   ├── DatabaseError        the database cannot be opened, written or understood
-│   │   └── NoStudiesError     it holds no hpsearch studies, and was not to be given any
+│   │   ├── NoStudiesError     it holds no hpsearch studies, and was not to be given any
+│   │   └── OldDatabaseError   an older hpsearch wrote it, and it was not to be brought up to date
 │   └── TrackingError        the tracking server or its port cannot be used
 ├── LeaseLostError         a worker came back too late; its result is not counted
 ├── CannotDrawError        a figure needs what the study does not have, or not yet
@@ -54,6 +55,10 @@ class DatabaseError(UserError):
 
 class NoStudiesError(DatabaseError):
     """The database holds no hpsearch studies yet; waiting may help."""
+
+
+class OldDatabaseError(DatabaseError):
+    """An older hpsearch wrote the database; opening it to write brings it up to date."""
 
 
 class TrackingError(UserError):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE
+
+if TYPE_CHECKING:
+    from hpsearch.store.studies import StoredStudy
 
 
 def new(
@@ -42,10 +45,21 @@ def new(
 
 def _template(origin: str | None, database: str) -> str:
     """Text to start from: a file, a stored study, a shipped one, or the commented template."""
-    from hpsearch.cli.start import find_study_file, stored_study
+    from hpsearch.cli.start import find_study_file
     from hpsearch.study_file import read_study
 
     if origin is None:
         return read_study(Path(__file__).with_name("new_study.toml"))
-    stored = None if Path(origin).is_file() else stored_study(database, origin)
+    stored = None if Path(origin).is_file() else _stored_study(database, origin)
     return stored.source if stored else read_study(find_study_file(origin))
+
+
+def _stored_study(database: str, name: str) -> StoredStudy | None:
+    """`stored_study`; an older hpsearch's database stays as it is, and its studies unread."""
+    from hpsearch.cli.start import stored_study
+    from hpsearch.errors import OldDatabaseError
+
+    try:
+        return stored_study(database, name)
+    except OldDatabaseError:
+        return None

@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
-from hpsearch.errors import DatabaseError, NoStudiesError
+from hpsearch.errors import DatabaseError, NoStudiesError, OldDatabaseError
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.engine import DURABLE, now, one_at_a_time, parse_url, reading_options
 from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
@@ -213,7 +213,7 @@ def _check_older(address: URL, version: str, *, create: bool) -> None:
             "--database"
         )
     if not create:
-        raise DatabaseError(
+        raise OldDatabaseError(
             f"{address}: written by an older hpsearch (schema {version}, this one writes "
             f"{SCHEMA_VERSION}); `hpsearch start` brings it up to date"
         )

@@ -55,6 +55,38 @@ def test_a_changed_file_is_refused_with_what_differs(hpsearch: Command):
     assert "--name small-2" in done.stderr
 
 
+def test_start_by_name_brings_an_older_database_up_to_date(hpsearch: Command):
+    """`start` finds a study in an older schema by its name, which `new --from` leaves unread."""
+    file = hpsearch.write("mine.toml", SMALL_STUDY.replace('"small"', '"digits"'))
+    before = hpsearch.json("start", file, *LOCAL)
+    _as_of_the_first_schema(hpsearch)
+    assert hpsearch("new", "copy", "--from", "digits").returncode == 0
+    assert 'source = "digits"' in (hpsearch.folder / "copy.toml").read_text()  # the shipped one
+    assert _schema(hpsearch) == "0001"
+    assert hpsearch.json("start", *LOCAL) == before  # without a name it means digits
+    assert _schema(hpsearch) != "0001"
+
+
+def _schema(hpsearch: Command) -> str:
+    with closing(sqlite3.connect(hpsearch.folder / "hpsearch.db")) as connection:
+        found = connection.execute("SELECT version_num FROM hpsearch_alembic_version").fetchone()
+    return str(found[0])
+
+
+def _as_of_the_first_schema(hpsearch: Command) -> None:
+    """Take the folder's database back to the tables of the first version of hpsearch."""
+    from alembic import command
+
+    from hpsearch.store.database import migrations_config, open_database
+
+    database = open_database(f"sqlite:///{hpsearch.folder}/hpsearch.db")
+    config = migrations_config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    database.close()
+
+
 def test_the_test_split_stays_sealed_until_asked(hpsearch: Command):
     """--no-test is remembered; `test` opens later, and a second opening is reported as such."""
     file = hpsearch.write("small.toml", SMALL_STUDY)
