@@ -150,7 +150,7 @@ class BulkStorage(RDBStorage):
             .order_by(_trials.c.number)
         ).all()
         known = {i: p for i, p in zip(ids, params, strict=True) if p is not None}
-        self.insert_params(connection, known, distributions)
+        _insert_params(connection, known, distributions)
         return list(ids)
 
     def insert_params(
@@ -159,21 +159,10 @@ class BulkStorage(RDBStorage):
         params: Mapping[int, Mapping[str, Scalar]],
         distributions: Mapping[str, BaseDistribution],
     ) -> None:
-        """Write the values of trials, by Optuna's id, in the order of `distributions`."""
+        """Set the values of one claim's trials, by Optuna's id, in the order of `distributions`."""
         # Somebody may have taken a WAITING row through `study.ask()` and suggested values.
         connection.execute(delete(_params).where(_params.c.trial_id.in_(list(params))))
-        texts = {name: distribution_to_json(d) for name, d in distributions.items()}
-        rows = [
-            {
-                "trial_id": trial_id,
-                "param_name": name,
-                "param_value": distributions[name].to_internal_repr(values[name]),
-                "distribution_json": texts[name],
-            }
-            for trial_id, values in params.items()
-            for name in distributions
-        ]
-        _insert(connection, _params, rows)
+        _insert_params(connection, params, distributions)
 
     def start(self, connection: Connection, trial_ids: Sequence[int], when: float) -> None:
         """Set trials RUNNING from `when`, seconds since 1970."""
@@ -227,6 +216,25 @@ def _create_tables(address: URL) -> None:
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     if rows:
         connection.execute(insert(table), rows)
+
+
+def _insert_params(
+    connection: Connection,
+    params: Mapping[int, Mapping[str, Scalar]],
+    distributions: Mapping[str, BaseDistribution],
+) -> None:
+    texts = {name: distribution_to_json(d) for name, d in distributions.items()}
+    rows = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": distributions[name].to_internal_repr(values[name]),
+            "distribution_json": texts[name],
+        }
+        for trial_id, values in params.items()
+        for name in distributions
+    ]
+    _insert(connection, _params, rows)
 
 
 def _value_row(trial_id: int, score: float) -> dict[str, Any]:

@@ -209,6 +209,16 @@ def test_bulk_numbers_follow_trials_made_by_others(database):
     assert [trial.number for trial in storage.get_all_trials(study_id)] == [0, 1, 2, 3]
 
 
+def test_a_round_may_have_more_trials_than_a_statement_has_parameters(database):
+    """A large grid is written at once: PostgreSQL binds 65,535 values, SQLite 32,766."""
+    storage = database.storage
+    study_id = storage.find_or_create_study("large")
+    rate = {"rate": FloatDistribution(0.0, 1.0)}
+    with database.writing() as connection:
+        ids = storage.insert_waiting(connection, study_id, [{"rate": 0.5}] * 66_000, rate)
+        assert len(set(ids)) == storage.count_trials(connection, study_id) == 66_000
+
+
 def test_a_handed_back_trial_waits_as_on_the_first_day(database):
     """After `hand_back` Optuna sees a trial equal to one that was never started."""
     storage = database.storage
