@@ -161,7 +161,8 @@ def _trial_tags(
 
 def _curve(trial: MirroredTrial, start: int, end: int) -> Iterator[Measurement]:
     """Every finite metric of every epoch; the epochs share the trial's time evenly."""
-    last = max((epoch for epoch, _ in trial.epochs), default=1)
+    # Epoch 0 alone is the first measurement of a network that was not trained.
+    last = max((epoch for epoch, _ in trial.epochs), default=0) or 1
     for epoch, metrics in trial.epochs:
         when = start + (end - start) * epoch // last
         for name, value in metrics.items():

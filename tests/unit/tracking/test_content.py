@@ -64,6 +64,14 @@ def test_epochs_share_the_time_of_the_trial():
     assert [m.timestamp for m in content.metrics] == [101_000, 102_000, 102_000]
 
 
+def test_a_network_that_was_not_trained_has_its_measurement():
+    """A trial of no epochs has one point, number 0, at its start."""
+    untrained = _trial(epochs=((0, {"training_loss": 2.0}),))
+    content = trial_content("s", untrained, elite=False, test=None)
+    points = [(m.key, m.value, m.timestamp, m.step) for m in content.metrics]
+    assert points == [("training_loss", 2.0, 100_000, 0), ("score", 0.5, 102_000, 0)]
+
+
 def test_values_are_params_that_read_back():
     """Strings stand as they are, everything else as JSON."""
     params = trial_content("s", _trial(), elite=False, test=None).params
