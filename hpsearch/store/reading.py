@@ -85,6 +85,8 @@ def ranges_document(database: Database, study: StoredStudy) -> list[JSON]:
 
 def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> set[int]:
     """Numbers of a search round's elites, by the rule its ledger was written with."""
+    if study.spec.is_grid:  # nothing is narrowed, so nothing was chosen
+        return set()
     trial, round_ = tables.trial.c, tables.round_.c
     with database.reading() as connection:
         found = outcomes(

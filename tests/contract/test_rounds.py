@@ -225,6 +225,16 @@ def test_elites_are_those_of_the_ledger(database, trained, worker_id):
     assert {row["elites"] for row in rows} == {len(elite_numbers(database, trained, 1))}
 
 
+def test_a_grid_has_no_elites(database, make_study, work):
+    """A grid narrows nothing: its ledger counts no elites, and no trial is marked as one."""
+    learning_rate = {"choices": [0.01, 0.1, 0.3]}
+    study = make_study(space={"learning_rate": learning_rate}, search={"sampler": "grid"})
+    work(study)
+    assert study_document(database, study)["complete"] == 3
+    assert {row["elites"] for row in ranges_document(database, study)} == {0}
+    assert elite_numbers(database, study, 1) == set()
+
+
 def test_a_study_in_which_all_diverges_ends_without_winner(
     database, study, work, diverging_objective
 ):
