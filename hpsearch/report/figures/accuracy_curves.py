@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import cycle
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hpsearch.report.figures.canvas import COLOURS, folded, panes
+from hpsearch.report.figures.canvas import COLOURS, OTHERS, folded, key_below, panes
 from hpsearch.report.figures.curves import plot
-from hpsearch.report.figures.groups import by_value, labels_besides
+from hpsearch.report.figures.groups import by_value, labels_besides, named, others_line
 from hpsearch.report.figures.material import Material, Trial
 
 _TRAINING, _VALIDATION = "training_accuracy", "validation_accuracy"
@@ -24,25 +24,27 @@ _FEW = 3
 def accuracy_curves(material: Material) -> Figure:
     """One axes for each trial, or with `panel` for each value of that dimension.
 
+    Of more values of the others than there are colours the best five have one and the rest is grey.
+
     Raises:
         CannotDrawError: If no trial has a training accuracy, or `panel` no choices.
     """
     found, panel = material.with_metric(_TRAINING), material.report.panel
     groups = by_value(material, panel) if panel else _by_trial(material, found)
     names = labels_besides(material, panel) if panel else {}
-    told_apart = dict.fromkeys(name for name in names.values() if name)
-    colours = dict(zip(told_apart, cycle(COLOURS), strict=False))
+    told_apart = [name for name in named(material, names, len(COLOURS)) if name]
+    colours = dict(zip(told_apart, COLOURS, strict=False))
     width = 4.2 if len(groups) <= _FEW else 3.2
     title = material.title(f"accuracy on training and validation rows{_which(material, groups)}")
     labels, height = (material.unit, "accuracy"), 0.75 * width
     figure, axes = panes(title, len(groups), COLUMNS, labels, width=width, height=height)
     for (label, trials), ax in zip(groups.items(), axes, strict=True):
         for trial in trials:
-            _draw(ax, trial, colours.get(names.get(trial.number, "")))
+            _draw(ax, trial, _style(names.get(trial.number, ""), colours))
         ax.set_title("\n".join([folded(label, round(width * 11)), *_ends(trials)]))
     axes[0].set_ylim(0, 1.02)
-    key = _key(colours)
-    figure.legend(handles=key, loc="outside lower center", ncols=min(4, len(key)))
+    key = _key(colours) + others_line(sum(bool(n) and n not in colours for n in names.values()))
+    key_below(figure, key, 4)
     return figure
 
 
@@ -57,11 +59,18 @@ def _which(material: Material, groups: Mapping[str, list[Trial]]) -> str:
     return "" if shown == len(material.trials) else f", {shown} of {len(material.trials)} trials"
 
 
-def _draw(ax: Axes, trial: Trial, colour: str | None) -> None:
-    """Both curves, in the trial's colour or, where it is alone, in one of their own each."""
-    solid, dashed = colour or COLOURS[0], colour or COLOURS[1]
-    plot(ax, trial, _VALIDATION, color=solid, label=f"validation, {trial.label}")
-    plot(ax, trial, _TRAINING, color=dashed, linestyle="--", label=f"training, {trial.label}")
+def _style(name: str, colours: Mapping[str, str]) -> dict[str, Any]:
+    """Of both curves: the colour in the legend, else grey; nothing for a trial without a name."""
+    if not name:
+        return {}
+    return {"color": colours[name]} if name in colours else OTHERS
+
+
+def _draw(ax: Axes, trial: Trial, style: dict[str, Any]) -> None:
+    """Both curves, in the trial's style or, where it is alone, in a colour of their own each."""
+    solid, dashed = {"color": COLOURS[0]} | style, {"color": COLOURS[1]} | style
+    plot(ax, trial, _VALIDATION, label=f"validation, {trial.label}", **solid)
+    plot(ax, trial, _TRAINING, linestyle="--", label=f"training, {trial.label}", **dashed)
 
 
 def _ends(trials: list[Trial]) -> list[str]:

@@ -6,7 +6,7 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,12 +14,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito (2008), without the yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
-QUIET = "#BBBBBB"
+# Curves that are too many to have names of their own; they lie below those that have one.
+OTHERS: Any = {"color": "#BBBBBB", "linewidth": 0.7, "zorder": 1.5}
 _DOTS_PER_INCH = 150
 _STYLE: Any = {
     "axes.grid": True,
@@ -90,6 +92,15 @@ def panes(
         if position % columns == 0:
             ax.set_ylabel(labels[1])
     return figure, axes[:count]
+
+
+def key_below(figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
+    """A legend below all axes, in as many columns as find room, at most `columns`."""
+    longest = max(len(line) for handle in handles for line in str(handle.get_label()).split("\n"))
+    # A letter of 10 points takes 0.09 inches or less, a stroke with its gaps 0.6.
+    room = int(figure.get_figwidth() / (0.09 * longest + 0.6))
+    ncols = max(1, min(columns, room, len(handles)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
 
 
 def line_style(position: int) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hpsearch.report.figures.canvas import QUIET, folded, line_style, single
+from hpsearch.report.figures.canvas import OTHERS, folded, line_style, single
 from hpsearch.report.figures.curves import Smoothing, plot
+from hpsearch.report.figures.groups import BEST_NAMED, MOST_NAMED
 from hpsearch.report.figures.material import Material, Trial
 from hpsearch.report.numbers import count
 
 METRIC = "training_loss"
-# More curves than this cannot be told apart: then the best few have a colour, the others none.
-_MOST_NAMED, _BEST_NAMED = 12, 5
 
 
 def loss_curves(material: Material) -> Figure:
@@ -25,7 +24,7 @@ def loss_curves(material: Material) -> Figure:
         CannotDrawError: If no trial has a training loss.
     """
     trials = material.with_metric(METRIC)
-    named = trials if len(trials) <= _MOST_NAMED else sorted(trials, key=_final)[:_BEST_NAMED]
+    named = trials if len(trials) <= MOST_NAMED else sorted(trials, key=_final)[:BEST_NAMED]
     smoothing = partial(smoothed, window=material.report.smooth)
     labels = (material.unit, "training loss (mean cross-entropy)")
     figure, ax = single(material.title(_title(material.report.smooth)), labels)
@@ -34,9 +33,8 @@ def loss_curves(material: Material) -> Figure:
         plot(ax, trial, METRIC, smoothing=smoothing, label=label, **line_style(position))
     others = [trial for trial in trials if trial not in named]
     for position, trial in enumerate(others):
-        style = {"color": QUIET, "linewidth": 0.7, "zorder": 1.5}
         legend = {"label": count(len(others), "other trial")} if position == 0 else {}
-        plot(ax, trial, METRIC, smoothing=smoothing, **style, **legend)
+        plot(ax, trial, METRIC, smoothing=smoothing, **OTHERS, **legend)
     _limit(ax, trials, smoothing)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
     return figure

@@ -7,9 +7,15 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hpsearch.report.figures.canvas import folded, line_style, panes
+from hpsearch.report.figures.canvas import OTHERS, folded, key_below, line_style, panes
 from hpsearch.report.figures.curves import plot
-from hpsearch.report.figures.groups import by_value, labels_besides, widest_dimension
+from hpsearch.report.figures.groups import (
+    by_value,
+    labels_besides,
+    named,
+    others_line,
+    widest_dimension,
+)
 from hpsearch.report.figures.labels import words
 from hpsearch.report.figures.material import Material, Trial
 
@@ -20,6 +26,8 @@ _MOST_COLUMNS = 5
 def panels(material: Material) -> Figure:
     """Training accuracy by the values of `panel`, or of the dimension with the most choices.
 
+    Of more than 12 values of the others the best five have a name and the rest is grey.
+
     Raises:
         CannotDrawError: If the dimension has no choices, or no trial a training accuracy.
     """
@@ -27,7 +35,7 @@ def panels(material: Material) -> Figure:
     material.with_metric(METRIC)
     groups = by_value(material, dimension)
     labels = labels_besides(material, dimension)
-    styles = {label: line_style(at) for at, label in enumerate(dict.fromkeys(labels.values()))}
+    styles = {label: line_style(at) for at, label in enumerate(named(material, labels))}
     columns = min(math.ceil(math.sqrt(len(groups))), _MOST_COLUMNS)
     names = (material.unit, "training accuracy")
     title = material.title(f"training accuracy by {words(dimension)}")
@@ -35,12 +43,13 @@ def panels(material: Material) -> Figure:
     for (value, trials), ax in zip(groups.items(), axes, strict=True):
         for trial in trials:
             label = labels[trial.number]
-            plot(ax, trial, METRIC, label=label, **styles[label])
+            plot(ax, trial, METRIC, label=label, **styles.get(label, OTHERS))
         ax.set_title(folded(value + _diverged(trials), 30), fontsize=9)
     axes[0].set_ylim(0, 1.02)
     handles = [Line2D([], [], label=folded(text, 60), **style) for text, style in styles.items()]
+    handles += others_line(sum(label not in styles for label in labels.values()))
     if any(styles):
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+        key_below(figure, handles, 3)
     return figure
 
 

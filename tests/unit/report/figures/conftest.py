@@ -70,6 +70,29 @@ def make_search(make_spec, make_trial):
 
 
 @pytest.fixture
+def make_mixed(make_spec, make_trial):
+    """Builds the material of a search over a choice and a range; later trials score better."""
+
+    def make(count, **changes):
+        space = {
+            "activation": {"choices": ["relu", "tanh"]},
+            "learning_rate": {"low": 1e-6, "high": 1e-2, "scale": "log"},
+        }
+        trials = [
+            make_trial(
+                n,
+                {"activation": ("relu", "tanh")[n % 2], "learning_rate": 1e-3 + n * 1e-5},
+                score=n / 1000,
+            )
+            for n in range(count)
+        ]
+        search = {"rounds": 1, "trials": count}
+        return Material.of(make_spec(space=space, search=search, **changes), trials)
+
+    return make
+
+
+@pytest.fixture
 def make_grid(make_spec, make_trial):
     """Builds the material of a study that tried every combination of two dimensions once."""
 

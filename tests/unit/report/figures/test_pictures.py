@@ -1,5 +1,7 @@
 """Figures by what they contain: axes, titles, curves and their points; never by pixels."""
 
+import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -9,7 +11,7 @@ from matplotlib.colors import to_hex
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.accuracy_curves import accuracy_curves
 from hpsearch.report.figures.best_trials import best_trials
-from hpsearch.report.figures.canvas import COLOURS, folded, house_style, png
+from hpsearch.report.figures.canvas import COLOURS, OTHERS, folded, house_style, png
 from hpsearch.report.figures.drawing import PICTURES, draw
 from hpsearch.report.figures.files import NAMES
 from hpsearch.report.figures.layers import layers, rebinned
@@ -212,6 +214,39 @@ def test_a_diverged_trial_is_counted_in_its_panel(make_grid):
     figure = panels(make_grid(changed={1: DIVERGED}, report={"panel": "learning_rate"}))
     assert titles(figure)[0] == "learning rate 0.1 (1 diverged)"
     assert figure.axes[0].get_lines()[-1].get_marker() == "x"
+
+
+def test_of_many_trials_in_panels_the_best_five_have_names(make_mixed):
+    """100 rates under two activations: five names and one for the others, and no warning."""
+    material = make_mixed(100)
+    for number, figure in ((1, panels(material)), (2, accuracy_curves(panelled(material)))):
+        assert [len(ax.get_lines()) for ax in figure.axes] == [50 * number, 50 * number]
+        names = [text for text in legend(figure) if text.startswith("learning rate")]
+        assert names == [f"learning rate {0.00199 - n * 1e-5:.3g}" for n in range(5)]
+        assert legend(figure)[-1] == "95 other trials"
+        greys = [line for ax in figure.axes for line in ax.get_lines() if is_grey(line)]
+        assert len(greys) == 95 * number
+        with warnings.catch_warnings(action="error"):
+            png(figure)
+        key = figure.legends[0].get_window_extent()
+        assert figure.bbox.x0 <= key.x0 < key.x1 <= figure.bbox.x1
+
+
+def panelled(material):
+    """The same study with `panel` set, as accuracy curves want it."""
+    report = material.spec.report.model_copy(update={"panel": "activation"})
+    return replace(material, spec=material.spec.model_copy(update={"report": report}))
+
+
+def is_grey(line):
+    return to_hex(line.get_color()) == to_hex(OTHERS["color"])
+
+
+def test_a_few_trials_in_panels_all_have_names(make_mixed):
+    """Seven trials have seven colours, in panels as in accuracy curves."""
+    for figure in (panels(make_mixed(7)), accuracy_curves(panelled(make_mixed(7)))):
+        assert sum(text.startswith("learning rate") for text in legend(figure)) == 7
+        assert "other" not in " ".join(legend(figure))
 
 
 def test_panels_of_a_range_cannot_be_drawn(make_search):
