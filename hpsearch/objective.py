@@ -12,9 +12,9 @@ from typing import Protocol
 from hpsearch.data.prepared import Prepared
 from hpsearch.nn.training import Member, TrainedMember, population_size, train
 from hpsearch.space import Value
+from hpsearch.states import TrialState
 from hpsearch.store.leases import ClaimedTrial
 from hpsearch.store.results import TrialResult
-from hpsearch.store.tables import TrialState
 from hpsearch.study import StudySpec, TrialSettings
 
 # A member with the row of its trial.

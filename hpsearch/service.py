@@ -26,11 +26,11 @@ from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process,
 from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
 from hpsearch.search.sampling import check_sampler
+from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.reading import open_work, study_document
 from hpsearch.store.studies import StoredStudy, create_study, find_study, load_study, refresh_report
-from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import recover_dead_workers
 from hpsearch.study import StudySpec
 from hpsearch.tracking.process import Mirror

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpsearch.store.tables import FINISHED
+from hpsearch.states import FINISHED
 
 JSON = dict[str, Any]
 

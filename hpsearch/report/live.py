@@ -13,7 +13,7 @@ from rich.table import Table
 
 from hpsearch.report.numbers import count, duration, score
 from hpsearch.report.progress import Progress
-from hpsearch.store.tables import FINISHED
+from hpsearch.states import FINISHED
 from hpsearch.study import StudySpec
 
 # Where no screen can be redrawn, one line this often is enough to see that it lives.

@@ -14,8 +14,8 @@ from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
 from hpsearch.search.narrowing import crowded
 from hpsearch.space import Interval, range_from_document
+from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
-from hpsearch.store.tables import FINISHED, TrialState
 
 
 def print_opening(console: Console, study: StoredStudy, document: JSON, *, resumed: bool) -> None:

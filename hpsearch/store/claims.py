@@ -18,6 +18,7 @@ from hpsearch.search.outcomes import Outcome
 from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
+from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock
 from hpsearch.store.documents import box_from, values_from, values_text
@@ -30,7 +31,7 @@ from hpsearch.store.leases import (
     worker_seen,
 )
 from hpsearch.store.rounds import TRAINED, new_token, optuna_distributions, search_history
-from hpsearch.store.tables import AttemptOutcome, TrialState
+from hpsearch.store.tables import AttemptOutcome
 
 
 def claim(

@@ -15,11 +15,12 @@ from sqlalchemy import ColumnElement, Connection, select, update
 
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
+from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage, FinishedTrial
 from hpsearch.store.database import Database, clock
 from hpsearch.store.rounds import TRAINED
-from hpsearch.store.tables import AttemptOutcome, TrialState
+from hpsearch.store.tables import AttemptOutcome
 
 LEASE_SECONDS = 60.0
 # A trial that has taken this many workers with it is not given to another.

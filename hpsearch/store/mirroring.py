@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.errors import DatabaseError
 from hpsearch.seeds import Purpose
+from hpsearch.states import FINISHED
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock
 from hpsearch.store.reading import Curve, curves, trial_rows
@@ -136,7 +137,7 @@ def mirror_progress(database: Database, study_name: str) -> tuple[int, int]:
     finished = (
         select(func.count())
         .select_from(tables.trial.join(tables.study))
-        .where(named, tables.trial.c.state.in_(tables.FINISHED))
+        .where(named, tables.trial.c.state.in_(FINISHED))
     )
     copied = select(tables.mirror.c.trials).join(tables.study).where(named)
     with database.reading() as connection:
@@ -187,7 +188,7 @@ def finished_in_round(database: Database, round_id: int) -> list[tuple[int, int]
     with database.reading() as connection:
         rows = connection.execute(
             select(trial.id, trial.number)
-            .where(trial.round_id == round_id, trial.state.in_(tables.FINISHED))
+            .where(trial.round_id == round_id, trial.state.in_(FINISHED))
             .order_by(trial.number)
         )
         return [(row.id, row.number) for row in rows]
@@ -199,7 +200,7 @@ def all_finished(database: Database, study_id: int) -> list[tuple[Purpose, int]]
     with database.reading() as connection:
         rows = connection.execute(
             select(trial.purpose, trial.number).where(
-                trial.study_id == study_id, trial.state.in_(tables.FINISHED)
+                trial.study_id == study_id, trial.state.in_(FINISHED)
             )
         )
         return [(Purpose(row.purpose), row.number) for row in rows]
@@ -208,7 +209,7 @@ def all_finished(database: Database, study_id: int) -> list[tuple[Purpose, int]]
 def mirrored_trials(database: Database, trial_ids: Sequence[int]) -> list[MirroredTrial]:
     """Finished trials with their curves, in number order; a few dozen at a time."""
     trial = tables.trial.c
-    which = trial.id.in_(trial_ids) & trial.state.in_(tables.FINISHED)
+    which = trial.id.in_(trial_ids) & trial.state.in_(FINISHED)
     with database.reading() as connection:
         found = curves(connection, which)
         return [_trial(row, found.get(row["id"], [])) for row in trial_rows(connection, which)]

@@ -13,6 +13,7 @@ from hpsearch.errors import LeaseLostError
 from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.space import Value
+from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id
@@ -21,7 +22,7 @@ from hpsearch.store.leases import Claim, ClaimedTrial, end_attempts
 from hpsearch.store.results import TrialResult, write_results
 from hpsearch.store.rounds import new_token, optuna_distributions
 from hpsearch.store.studies import StoredStudy
-from hpsearch.store.tables import AttemptOutcome, TrialState
+from hpsearch.store.tables import AttemptOutcome
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from hpsearch.search.narrowing import elites
 from hpsearch.seeds import Purpose
+from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock
 from hpsearch.store.documents import range_from
@@ -21,7 +22,6 @@ from hpsearch.store.openings import figure
 from hpsearch.store.results import SCORE_METRIC
 from hpsearch.store.rounds import outcomes
 from hpsearch.store.studies import StoredStudy, study_at
-from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import count_live_workers
 
 JSON = dict[str, Any]
@@ -44,7 +44,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "metric": SCORE_METRIC,
         "direction": "maximize",
         "planned": now.spec.planned_trials,
-        **{state: search[state] for state in tables.FINISHED},
+        **{state: search[state] for state in FINISHED},
         "running": search[TrialState.RUNNING],
         "workers": workers,
         "rounds": rounds,
@@ -127,7 +127,7 @@ def open_work(database: Database, study_id: int) -> JSON:
         "purpose": row.purpose if row else None,
         "round": row.number if row else None,
         "states": {purpose: dict(counts) for purpose, counts in states.items()},
-        "search_done": sum(search[state] for state in tables.FINISHED),
+        "search_done": sum(search[state] for state in FINISHED),
     }
 
 
@@ -224,7 +224,7 @@ def _states(connection: Connection, study_id: int) -> defaultdict[str, defaultdi
 
 def _rounds(connection: Connection, study_id: int) -> list[JSON]:
     trial, round_ = tables.trial.c, tables.round_.c
-    finished = case((trial.state.in_(tables.FINISHED), 1), else_=0)
+    finished = case((trial.state.in_(FINISHED), 1), else_=0)
     rows = connection.execute(
         select(
             round_.number,
@@ -270,7 +270,7 @@ def _confirmation(states: defaultdict[str, int]) -> JSON | None:
     planned = sum(states.values())
     if not planned:
         return None
-    return {"planned": planned, "finished": sum(states[s] for s in tables.FINISHED)}
+    return {"planned": planned, "finished": sum(states[s] for s in FINISHED)}
 
 
 def _trial(row: JSON, curve: Curve) -> JSON:

@@ -14,12 +14,13 @@ from typing import Any
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, bindparam, insert, update
 
+from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage, FinishedTrial
 from hpsearch.store.database import Database, clock
 from hpsearch.store.documents import layers_text, metrics_text
 from hpsearch.store.leases import Claim, end_attempts, owned_trials
-from hpsearch.store.tables import AttemptOutcome, TrialState
+from hpsearch.store.tables import AttemptOutcome
 
 SCORE_METRIC = "validation_accuracy"
 LOSS_METRIC = "validation_loss"

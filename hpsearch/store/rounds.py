@@ -21,6 +21,7 @@ from hpsearch.search.rounds import Closing, RoundPlan
 from hpsearch.search.sampling import distribution, encoded
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Choices
+from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id
@@ -122,7 +123,7 @@ def insert_round(
             "optuna_trial_id": optuna_id,
             "values": None if trial.values is None else values_text(trial.values),
             "shape": trial.shape,
-            "state": tables.TrialState.WAITING,
+            "state": TrialState.WAITING,
         }
         for trial, optuna_id in zip(plan.trials, optuna_ids, strict=True)
     ]
@@ -248,7 +249,7 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
     columns = tables.trial.c
     rows = connection.execute(
         select(tables.trial)
-        .where(where, columns.state.in_(tables.FINISHED), columns["values"].is_not(None))
+        .where(where, columns.state.in_(FINISHED), columns["values"].is_not(None))
         .order_by(columns.number)
     )
     return tuple(
@@ -258,7 +259,7 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
             score=row["score"],
             loss=row["loss"],
             replicate=row["replicate"],
-            failed=row["state"] == tables.TrialState.FAILED,
+            failed=row["state"] == TrialState.FAILED,
         )
         for row in rows.mappings()
     )
@@ -286,7 +287,7 @@ def _closable(study_id: int) -> ColumnElement[bool]:
         select(tables.trial.c.id)
         .where(
             tables.trial.c.round_id == tables.round_.c.id,
-            tables.trial.c.state.in_((tables.TrialState.WAITING, tables.TrialState.RUNNING)),
+            tables.trial.c.state.in_((TrialState.WAITING, TrialState.RUNNING)),
         )
         .correlate(tables.round_)
     )

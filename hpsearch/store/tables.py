@@ -29,25 +29,6 @@ SCHEMA_VERSION = "0002"
 VERSION_TABLE = "hpsearch_alembic_version"
 
 
-class TrialState(StrEnum):
-    """Where a trial stands; every trial ends in one of the last four."""
-
-    WAITING = "waiting"  # planned, nobody trains it
-    RUNNING = "running"  # leased to a worker
-    COMPLETE = "complete"  # trained to the end, has a score
-    DIVERGED = "diverged"  # its loss stopped being finite: a result, without a score
-    DISCARDED = "discarded"  # stopped early on evidence
-    FAILED = "failed"  # an error, whose message is kept
-
-
-FINISHED = (
-    TrialState.COMPLETE,
-    TrialState.DIVERGED,
-    TrialState.DISCARDED,
-    TrialState.FAILED,
-)
-
-
 class RoundState(StrEnum):
     """A round is open until its last trial is done and the next box is decided."""
 

@@ -15,13 +15,13 @@ from optuna.storages._rdb.models import BaseModel
 from sqlalchemy import create_engine, text
 
 from hpsearch.data.prepared import prepare
+from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import open_database
 from hpsearch.store.engine import parse_url
 from hpsearch.store.results import TrialResult
 from hpsearch.store.studies import create_study, load_study
-from hpsearch.store.tables import TrialState
 from hpsearch.store.workers import register_worker
 from hpsearch.study import StudySpec
 from hpsearch.worker import Worker

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 
 from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.seeds import Purpose
+from hpsearch.states import TrialState
 from hpsearch.store import claims, tables
 from hpsearch.store.claims import claim
 from hpsearch.store.database import clock, open_database
@@ -20,7 +21,7 @@ from hpsearch.store.leases import LEASE_SECONDS, MOST_LOSSES, hand_back, renew
 from hpsearch.store.reading import study_document, trials_document
 from hpsearch.store.results import TrialResult, commit
 from hpsearch.store.studies import create_study
-from hpsearch.store.tables import AttemptOutcome, TrialState
+from hpsearch.store.tables import AttemptOutcome
 from hpsearch.store.workers import (
     live_workers,
     recover_dead_workers,

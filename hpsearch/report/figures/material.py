@@ -12,7 +12,7 @@ from hpsearch.report.documents import JSON
 from hpsearch.report.figures.labels import distinct, label_of
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import Purpose
-from hpsearch.store.tables import FINISHED, TrialState
+from hpsearch.states import FINISHED, TrialState
 from hpsearch.study import ReportSpec, StudySpec
 
 

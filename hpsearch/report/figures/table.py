@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.labels import options_of
 from hpsearch.report.figures.material import Material, Trial
-from hpsearch.store.tables import TrialState
+from hpsearch.states import TrialState
 from hpsearch.study import Published
 
 
