@@ -12,6 +12,8 @@ def check(
 ) -> None:
     """Check a study file; every mistake is one line."""
     from hpsearch.cli.start import find_study_file
+    from hpsearch.report.lengths import length_text
+    from hpsearch.report.numbers import count
     from hpsearch.search.sampling import check_sampler
     from hpsearch.study_file import load_study
 
@@ -19,8 +21,8 @@ def check(
     spec = load_study(path)
     check_sampler(spec.search.sampler)
     names = ", ".join(spec.space.names)
-    rounds = f"{spec.rounds} round" + ("s" if spec.rounds > 1 else "")
+    plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
     typer.echo(
-        f"{path}: fine. {spec.name}: {rounds} of {spec.trials} trials over {names}, "
-        f"{spec.training.length.count} {spec.training.length.unit}s each, on {spec.data.source}."
+        f"{path}: fine. {spec.name}: {plan} over {names}, {length_text(spec)} each, "
+        f"on {spec.data.source}."
     )

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.report.documents import JSON, finished_trials
+from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
 from hpsearch.search.narrowing import crowded
@@ -30,11 +31,8 @@ def print_opening(console: Console, study: StoredStudy, document: JSON, *, resum
             f"[bold]{study.name}[/]: going on with {plan}; {done} of {document['planned']} done."
         )
     else:
-        length = spec.training.length
-        epochs = count(length.count, length.unit)
-        console.print(
-            f"[bold]{study.name}[/]: {plan}, {epochs} each, over {', '.join(spec.space.names)}."
-        )
+        names = ", ".join(spec.space.names)
+        console.print(f"[bold]{study.name}[/]: {plan}, {length_text(spec)} each, over {names}.")
 
 
 def print_result(

@@ -70,7 +70,7 @@ def rebinned(histogram: JSON, low: float, high: float, bars: int) -> list[float]
 def _rows(material: Material) -> list[Row]:
     """A row for each diagnosis of a network with hidden layers."""
     return [
-        (t.label + (f", {material.unit} {d['step']}" if d["step"] else ""), hidden)
+        (t.label + (f", {material.unit_of(t)} {d['step']}" if d["step"] else ""), hidden)
         for t in material.trials
         for d in t.diagnoses
         if (hidden := _hidden(d["layers"]))

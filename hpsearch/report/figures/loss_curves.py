@@ -29,7 +29,7 @@ def loss_curves(material: Material) -> Figure:
     labels = (material.unit, "training loss (mean cross-entropy)")
     figure, ax = single(material.title(_title(material.report.smooth)), labels)
     for position, trial in enumerate(named):
-        label = _label(trial, material.unit)
+        label = _label(trial, material.unit_of(trial))
         plot(ax, trial, METRIC, smoothing=smoothing, label=label, **line_style(position))
     others = [trial for trial in trials if trial not in named]
     for position, trial in enumerate(others):

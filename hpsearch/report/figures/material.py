@@ -10,8 +10,10 @@ from typing import Any
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.documents import JSON
 from hpsearch.report.figures.labels import distinct, label_of
+from hpsearch.report.lengths import units
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import Purpose
+from hpsearch.space import frozen
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.study import ReportSpec, StudySpec
 
@@ -79,8 +81,13 @@ class Material:
 
     @property
     def unit(self) -> str:
-        """What measurements are numbered in: "epoch" or "iteration"."""
-        return self.spec.training.length.unit
+        """What measurements are numbered in: "epoch", "iteration", or either by trial."""
+        return " or ".join(units(self.spec))
+
+    def unit_of(self, trial: Trial) -> str:
+        """What this trial's measurements are numbered in: "epoch" or "iteration"."""
+        values = {name: frozen(value) for name, value in trial.values.items()}
+        return self.spec.settings(values).training.length.unit
 
     def title(self, text: str) -> str:
         """A figure's title; says so where the study is not whole yet."""

@@ -105,6 +105,21 @@ def test_iterations_are_called_iterations(make_grid):
     assert figure.axes[0].get_xlabel() == "iteration"
 
 
+def test_searched_lengths_have_their_own_unit(make_grid):
+    """Iterations that are searched, or brought along by a choice, are what the x axis counts."""
+    rates = {"learning_rate": {"choices": [0.1, 0.2]}}
+    searched = make_grid({"iterations": {"choices": [20, 40]}} | rates)
+    assert loss_curves(searched).axes[0].get_xlabel() == "iteration"
+    brought = [{"name": "sgd", "iterations": 20}, "adam"]
+    mixed = make_grid(
+        {"optimizer": {"choices": brought}} | rates, changed={0: DIVERGED, 3: DIVERGED}
+    )
+    figure = loss_curves(mixed)
+    assert figure.axes[0].get_xlabel() == "iteration or epoch"
+    assert legend(figure)[0] == "sgd, learning rate 0.1 (diverged at iteration 2)"
+    assert legend(figure)[3] == "adam, learning rate 0.2 (diverged at epoch 2)"
+
+
 def test_a_diverged_trial_is_named_and_ends_at_a_cross(make_grid):
     """Its label says when, its curve stops at the last finite loss, and it sets no limit."""
     huge = [{"epoch": 1, "metrics": {"training_loss": 1e30}}, STOPPED[1]]
