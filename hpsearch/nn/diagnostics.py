@@ -37,7 +37,8 @@ class LayerDiagnosis:
         activation: The activation whose outputs these are; None for logits.
         mean: Mean of all outputs.
         std: Their standard deviation.
-        histogram: {"low", "high", "counts"}: outputs in 30 bins of equal width.
+        histogram: {"low", "high", "counts"}: outputs in 30 bins of equal width; where all are the
+            same low is high, and all of them are in the first bin.
         dead: ReLU: share of units that are 0 for every row, and so learn nothing; else None.
         saturated: Sigmoid and tanh: share of outputs within 5 % of the range's ends; else None.
         gradient_norm: Euclidean norm of the loss's gradient with respect to the layer's weights.
@@ -119,10 +120,11 @@ def _histogram(values: NDArray[np.float64], activation: str | None) -> dict[str,
     low, high = _BOUNDS.get(activation or "", (None, None))
     if low is None or high is None:
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    # A layer whose outputs are all the same still has a bin of some width.
-    high = high if high > low else low + 1.0
-    counts, _ = np.histogram(values, bins=_BINS, range=(low, high))
-    return {"low": low, "high": high, "counts": counts.tolist()}
+    if low < high:
+        counts, _ = np.histogram(values, bins=_BINS, range=(low, high))
+        return {"low": low, "high": high, "counts": counts.tolist()}
+    # NumPy would give a single value a width of its own, which a picture would then show.
+    return {"low": low, "high": high, "counts": [values.size] + [0] * (_BINS - 1)}
 
 
 def _saturated(values: NDArray[np.float64], activation: str | None) -> float | None:

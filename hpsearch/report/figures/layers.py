@@ -59,12 +59,20 @@ def rebinned(histogram: JSON, low: float, high: float, bars: int) -> list[float]
         bars: How many.
     """
     counts = np.asarray(histogram["counts"], dtype=float)
-    speck = (high - low) / (1000 * bars)  # all activations may be one and the same
-    start, end = histogram["low"], max(histogram["high"], histogram["low"] + speck)
+    start, end = _widened(histogram["low"], histogram["high"], low, high)
     edges = np.linspace(start, end, len(counts) + 1)
     below = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1.0)
     shares = np.diff(np.interp(np.linspace(low, high, bars + 1), edges, below))
     return [float(share) for share in shares]
+
+
+def _widened(start: float, end: float, low: float, high: float) -> tuple[float, float]:
+    """A histogram's ends, a speck apart within `low` and `high` where all activations are one."""
+    speck = (high - low) / 100_000
+    if end - start >= speck:
+        return start, end
+    start = min(max(start, low), high - speck)
+    return start, start + speck
 
 
 def _rows(material: Material) -> list[Row]:

@@ -60,11 +60,13 @@ def test_dead_units_are_counted():
     positive = Examples(np.ones((20, 3), np.float32), np.zeros(20, np.int64), 2)
     (layer, _) = layers((4,), rows=positive, initializer=Constant(constant=-1.0))
     assert layer["dead"] == 1
+    assert layer["histogram"] == {"low": 0, "high": 0, "counts": [80] + [0] * 29}
     assert layer["saturated"] is None
     (layer, _) = layers((4,), rows=positive, initializer=Constant(constant=1.0))
     assert layer["dead"] == 0
     assert (layer["mean"], layer["std"]) == (3, 0)
-    assert layer["histogram"]["counts"][0] == 80
+    # 20 rows of 4 units, all of them 3.
+    assert layer["histogram"] == {"low": 3, "high": 3, "counts": [80] + [0] * 29}
 
 
 def test_the_output_is_a_layer_of_logits():
@@ -96,4 +98,4 @@ def test_numbers_that_are_not_finite_are_null():
     rows = Examples(np.full((5, 2), 1e38, np.float32), np.zeros(5, np.int64), 2)
     (layer, _) = layers((3,), rows=rows, initializer=Constant(constant=100.0))
     assert layer["mean"] is None
-    assert sum(layer["histogram"]["counts"]) == 0
+    assert layer["histogram"] == {"low": 0, "high": 1, "counts": [0] * 30}

@@ -327,6 +327,18 @@ def test_without_a_diagnosis_the_key_is_named(make_grid):
         layers(make_grid())
 
 
+def test_a_dead_layer_does_not_stretch_its_row(make_grid, layer):
+    """Beside outputs of up to 0.01 a layer of zeros, or of 0.01, is one whole bar in that range."""
+    live = {"low": 0.0, "high": 0.01, "counts": [1] * 30}
+    constants = [{"low": v, "high": v, "counts": [30] + [0] * 29} for v in (0.0, 0.01)]
+    measured = [layer(n, histogram=h) for n, h in enumerate([live, *constants], start=1)]
+    figure = layers(make_grid(changed={0: {"diagnoses": [{"step": 0, "layers": measured}]}}))
+    assert figure.axes[0].get_xlim() == (0, 0.01)
+    heights = [[bar.get_height() for bar in ax.patches] for ax in figure.axes]
+    assert heights[1] == pytest.approx([1] + [0] * 29)
+    assert heights[2] == pytest.approx([0] * 29 + [1])
+
+
 @pytest.mark.parametrize(
     ("histogram", "shares"),
     [
@@ -335,6 +347,8 @@ def test_without_a_diagnosis_the_key_is_named(make_grid):
         ({"low": 1.0, "high": 1.5, "counts": [5, 5]}, [0.0, 1.0, 0.0, 0.0]),
         ({"low": 0.0, "high": 4.0, "counts": [1]}, [0.25, 0.25, 0.25, 0.25]),
         ({"low": 0.0, "high": 0.0, "counts": [7]}, [1.0, 0.0, 0.0, 0.0]),
+        ({"low": 2.5, "high": 2.5, "counts": [7, 0, 0]}, [0.0, 0.0, 1.0, 0.0]),
+        ({"low": 4.0, "high": 4.0, "counts": [7, 0, 0]}, [0.0, 0.0, 0.0, 1.0]),
     ],
 )
 def test_layers_of_a_row_share_their_bars(histogram, shares):
