@@ -21,7 +21,7 @@ from hpsearch.store.openings import Opening, begin_opening, finish_opening, test
 from hpsearch.store.results import TrialResult
 from hpsearch.store.studies import StoredStudy, load_study
 from hpsearch.store.workers import register_worker, worker_stopped
-from hpsearch.study import TrialSettings
+from hpsearch.study import SOURCES_WITH_TEST_ROWS, TrialSettings
 from hpsearch.worker import checked_data, machine_fingerprint
 
 TEST_METRIC = "test_accuracy"
@@ -69,9 +69,11 @@ def open_sealed_test(
 
 def _check_ready(study: StoredStudy) -> None:
     if not study.spec.holds_out:
+        needs_a_share = study.spec.data.source not in SOURCES_WITH_TEST_ROWS
+        shares = "train = ..., validation = ..." + (", test = ..." if needs_a_share else "")
         raise UserError(
             f'{study.name}: [data] split = "all" holds no rows out, so there is no test split; '
-            "start it under a new name with split = { train = ..., validation = ..., test = ... }"
+            f"start it under a new name with split = {{ {shares} }}"
         )
     if study.state != "complete":
         raise UserError(
