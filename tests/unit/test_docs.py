@@ -41,7 +41,8 @@ TABLES = {
 }
 INLINE_TABLES = {
     "[data]": [study.Split, study.FirstRows],
-    "[model]": [study.Normal],
+    "[model]": [study.Normal, study.Constant],
+    "[training]": [study.Draws],
     "[report]": [study.Published],
     "[space]": [dimensions.IntervalTable, dimensions.ChoicesTable],
 }
