@@ -120,10 +120,12 @@ def _histogram(values: NDArray[np.float64], activation: str | None) -> dict[str,
     low, high = _BOUNDS.get(activation or "", (None, None))
     if low is None or high is None:
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if low < high:
-        counts, _ = np.histogram(values, bins=_BINS, range=(low, high))
+    edges = np.linspace(low, high, _BINS + 1)
+    if (np.diff(edges) > 0).all():
+        counts, _ = np.histogram(values, bins=edges)
         return {"low": low, "high": high, "counts": counts.tolist()}
-    # NumPy would give a single value a width of its own, which a picture would then show.
+    # One value, or values so near each other (or so far apart) that no number lies between: NumPy
+    # would invent a width, which a picture would then show, or refuse.
     return {"low": low, "high": high, "counts": [values.size] + [0] * (_BINS - 1)}
 
 

@@ -99,3 +99,16 @@ def test_numbers_that_are_not_finite_are_null():
     (layer, _) = layers((3,), rows=rows, initializer=Constant(constant=100.0))
     assert layer["mean"] is None
     assert layer["histogram"] == {"low": 0, "high": 1, "counts": [0] * 30}
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh", "leaky_relu"])
+@pytest.mark.parametrize("constant", [0.7, 1e17])
+def test_outputs_a_few_bits_apart_are_one_bar(activation, constant):
+    """Layers whose outputs differ in their last bits alone must not fail the trial."""
+    found = layers(
+        (100,) * 3,
+        activation=activation,
+        initializer=Constant(constant=constant),
+        training={"precision": "float64"},
+    )
+    assert all(sum(layer["histogram"]["counts"]) <= 1000 * 100 for layer in found)
