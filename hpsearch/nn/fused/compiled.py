@@ -20,7 +20,7 @@ from numba.extending import overload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Numbers of a member that are penalised, decayed and updated before the next ones: they stay in
+# Numbers of a member that are penalised, updated and decayed before the next ones: they stay in
 # the first-level cache meanwhile, so that memory is passed once.
 _BLOCK = 1024
 
@@ -350,8 +350,8 @@ def _of(column: Any, k: int) -> Any:
 
 
 @_part
-def _regularize(w: Any, g: Any, weights: int, l2: Any, l1: Any, shrink: Any) -> None:
-    """Add the gradients of l2 and l1 to g, then decay w; the first `weights` numbers alone."""
+def _penalize(w: Any, g: Any, weights: int, l2: Any, l1: Any) -> None:
+    """Add the gradients of l2 and l1 to g, for the first `weights` numbers alone."""
     count = min(weights, w.size)
     if l2 != 0:
         for i in range(count):
@@ -360,9 +360,19 @@ def _regularize(w: Any, g: Any, weights: int, l2: Any, l1: Any, shrink: Any) -> 
         zero = w.dtype.type(0)
         for i in range(count):
             g[i] += l1 if w[i] > zero else (-l1 if w[i] < zero else w[i])
+
+
+@_part
+def _apply(w: Any, u: Any, weights: int, shrink: Any) -> None:
+    """W <- W - (u + shrink W) for the first `weights` numbers, W <- W - u for the others.
+
+    W is rounded once for both: W - shrink W alone is W again where shrink is below 3e-8 in float32.
+    """
     if shrink != 0:
-        for i in range(count):
-            w[i] -= w[i] * shrink
+        for i in range(min(weights, w.size)):
+            u[i] += shrink * w[i]
+    for i in range(w.size):
+        w[i] -= u[i]
 
 
 @_kernel
@@ -374,9 +384,10 @@ def sgd(
         rate = _of(rates, k)
         for start in range(0, parameters.shape[1], _BLOCK):
             w, g = parameters[k, start : start + _BLOCK], gradients[k, start : start + _BLOCK]
-            _regularize(w, g, weights - start, _of(l2, k), _of(l1, k), _of(shrink, k))
+            _penalize(w, g, weights - start, _of(l2, k), _of(l1, k))
             for i in range(w.size):
-                w[i] -= rate * g[i]
+                g[i] = rate * g[i]
+            _apply(w, g, weights - start, _of(shrink, k))
 
 
 @_kernel
@@ -397,11 +408,12 @@ def momentum(
         for start in range(0, parameters.shape[1], _BLOCK):
             w, g = parameters[k, start : start + _BLOCK], gradients[k, start : start + _BLOCK]
             v = velocity[k, start : start + _BLOCK]
-            _regularize(w, g, weights - start, _of(l2, k), _of(l1, k), _of(shrink, k))
+            _penalize(w, g, weights - start, _of(l2, k), _of(l1, k))
             for i in range(w.size):
                 moved = a * v[i] - rate * g[i]
                 v[i] = moved
-                w[i] += moved
+                g[i] = -moved
+            _apply(w, g, weights - start, _of(shrink, k))
 
 
 @_kernel
@@ -422,12 +434,13 @@ def nesterov(
         for start in range(0, parameters.shape[1], _BLOCK):
             w, g = parameters[k, start : start + _BLOCK], gradients[k, start : start + _BLOCK]
             u = velocity[k, start : start + _BLOCK]
-            _regularize(w, g, weights - start, _of(l2, k), _of(l1, k), _of(shrink, k))
+            _penalize(w, g, weights - start, _of(l2, k), _of(l1, k))
             for i in range(w.size):
                 step = rate * g[i]
                 moved = a * (u[i] - step)
                 u[i] = moved
-                w[i] -= step - moved
+                g[i] = step - moved
+            _apply(w, g, weights - start, _of(shrink, k))
 
 
 @_kernel
@@ -448,11 +461,12 @@ def adagrad(
         for start in range(0, parameters.shape[1], _BLOCK):
             w, g = parameters[k, start : start + _BLOCK], gradients[k, start : start + _BLOCK]
             h = squares[k, start : start + _BLOCK]
-            _regularize(w, g, weights - start, _of(l2, k), _of(l1, k), _of(shrink, k))
+            _penalize(w, g, weights - start, _of(l2, k), _of(l1, k))
             for i in range(w.size):
                 square = h[i] + g[i] * g[i]
                 h[i] = square
-                w[i] -= rate * (g[i] / (math.sqrt(square) + epsilon))
+                g[i] = rate * (g[i] / (math.sqrt(square) + epsilon))
+            _apply(w, g, weights - start, _of(shrink, k))
 
 
 @_kernel
@@ -474,11 +488,12 @@ def rmsprop(
         for start in range(0, parameters.shape[1], _BLOCK):
             w, g = parameters[k, start : start + _BLOCK], gradients[k, start : start + _BLOCK]
             v = squares[k, start : start + _BLOCK]
-            _regularize(w, g, weights - start, _of(l2, k), _of(l1, k), _of(shrink, k))
+            _penalize(w, g, weights - start, _of(l2, k), _of(l1, k))
             for i in range(w.size):
                 square = rho * v[i] + g[i] * g[i]
                 v[i] = square
-                w[i] -= rate * (g[i] / (math.sqrt(square) + epsilon))
+                g[i] = rate * (g[i] / (math.sqrt(square) + epsilon))
+            _apply(w, g, weights - start, _of(shrink, k))
 
 
 @_kernel
@@ -501,12 +516,13 @@ def adadelta(
         for start in range(0, parameters.shape[1], _BLOCK):
             w, g = parameters[k, start : start + _BLOCK], gradients[k, start : start + _BLOCK]
             s, x = squares[k, start : start + _BLOCK], steps[k, start : start + _BLOCK]
-            _regularize(w, g, weights - start, _of(l2, k), _of(l1, k), _of(shrink, k))
+            _penalize(w, g, weights - start, _of(l2, k), _of(l1, k))
             for i in range(w.size):
                 square = rho * s[i] + g[i] * g[i]
                 d = math.sqrt((x[i] + e) / (square + e)) * g[i]
                 s[i], x[i] = square, rho * x[i] + d * d
-                w[i] -= rate * d
+                g[i] = rate * d
+            _apply(w, g, weights - start, _of(shrink, k))
 
 
 @_kernel
@@ -530,8 +546,9 @@ def adam(
         for start in range(0, parameters.shape[1], _BLOCK):
             w, g = parameters[k, start : start + _BLOCK], gradients[k, start : start + _BLOCK]
             m, v = first[k, start : start + _BLOCK], second[k, start : start + _BLOCK]
-            _regularize(w, g, weights - start, _of(l2, k), _of(l1, k), _of(shrink, k))
+            _penalize(w, g, weights - start, _of(l2, k), _of(l1, k))
             for i in range(w.size):
                 mean, square = b1 * m[i] + g[i], b2 * v[i] + g[i] * g[i]
                 m[i], v[i] = mean, square
-                w[i] -= rate * (mean / (math.sqrt(square) + epsilon))
+                g[i] = rate * (mean / (math.sqrt(square) + epsilon))
+            _apply(w, g, weights - start, _of(shrink, k))

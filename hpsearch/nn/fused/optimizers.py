@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.nn.columns import column
-from hpsearch.nn.decay import Decay
 from hpsearch.nn.fused import compiled
 from hpsearch.nn.optimizers.adadelta import AdaDelta
 from hpsearch.nn.optimizers.adagrad import AdaGrad
@@ -40,7 +38,6 @@ class _Fused(Rule):
             [rate * decay for rate, decay in zip(rates, decays, strict=True)]
         )
         self._penalties = Penalties(self.specs, self._spans, self._scratch[0], only=("linf",))
-        self._decay = Decay([0.0] * len(decays), lambda _: repeat(self._l2), 0, self._scratch[0])
 
     def _regularization(self) -> tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]:
         """What every kernel is told of penalties and decay in this step."""

@@ -55,4 +55,4 @@ class AdaDelta(Rule):
         np.multiply(gradients, gradients, out=s)
         np.add(d2, s, out=d2)  # X <- rho X + D^2
         np.multiply(gradients, next(self._lr), out=gradients)
-        np.subtract(parameters, gradients, out=parameters)  # W <- W - lr D
+        self._apply(parameters, gradients)  # W <- W - lr D

@@ -40,4 +40,4 @@ class AdaGrad(Rule):
         np.add(s, self._epsilon, out=s)  # sqrt(h) + epsilon
         np.divide(gradients, s, out=gradients)
         np.multiply(gradients, next(self._lr), out=gradients)  # lr g / (sqrt(h) + epsilon)
-        np.subtract(parameters, gradients, out=parameters)
+        self._apply(parameters, gradients)

@@ -54,7 +54,7 @@ class Adam(Rule):
         np.add(gradients, next(self._epsilons), out=gradients)  # sqrt(V) + epsilon / c
         np.divide(first, gradients, out=gradients)
         np.multiply(gradients, next(self._rates), out=gradients)
-        np.subtract(parameters, gradients, out=parameters)
+        self._apply(parameters, gradients)
 
     def _rate_table(self, updates: NDArray[np.int64]) -> NDArray[np.float64]:
         """The columns lr (1 - b1) / ((1 - b1^t) c) of t = updates + 1: (updates, members)."""
@@ -80,7 +80,9 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2).
 
     The decay itself stands in `hpsearch.nn.decay` and is open to every rule; what makes it AdamW
-    is that there is one without asking, of 0.01 (PyTorch's; times lr, it is 1e-5 a step).
+    is that there is one without asking, of 0.01. Both are PyTorch's: the weights lose
+    lr_t weight_decay of themselves, 1e-5 a step where nothing is said, while line 12 of the paper's
+    algorithm takes eta_t lambda, without the learning rate alpha.
     """
 
     defaults: ClassVar[Mapping[str, float]] = own_values("adamw")

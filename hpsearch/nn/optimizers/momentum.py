@@ -36,7 +36,11 @@ class Momentum(Rule):
         np.multiply(v, self._a, out=v)  # a v
         np.multiply(gradients, next(self._lr), out=gradients)  # (1 - dampening) lr g
         np.subtract(v, gradients, out=v)  # v <- a v - (1 - dampening) lr g
-        np.add(parameters, v, out=parameters)  # W <- W + v
+        if not self._decay:
+            np.add(parameters, v, out=parameters)  # W <- W + v
+            return
+        np.negative(v, out=gradients)
+        self._apply(parameters, gradients)
 
 
 class Nesterov(Rule):
@@ -64,4 +68,4 @@ class Nesterov(Rule):
         np.subtract(u, gradients, out=u)  # v <- a v - lr g
         np.multiply(u, self._a, out=u)  # u = a v
         np.subtract(gradients, u, out=gradients)  # lr g - a v
-        np.subtract(parameters, gradients, out=parameters)  # W <- W + a v - lr g
+        self._apply(parameters, gradients)  # W <- W + a v - lr g

@@ -48,7 +48,7 @@ class RMSProp(Rule):
         np.add(s, self._epsilon, out=s)  # sqrt(V) + epsilon / sqrt(1 - rho)
         np.divide(gradients, s, out=gradients)
         np.multiply(gradients, next(self._lr), out=gradients)
-        np.subtract(parameters, gradients, out=parameters)
+        self._apply(parameters, gradients)
 
 
 def _over_root(values: list[float], rhos: list[float]) -> list[float]:

@@ -60,7 +60,6 @@ class Rule:
     def step(self, parameters: NDArray[Any], gradients: NDArray[Any]) -> None:
         """One update of parameters (members, P), in place; gradients are used up."""
         self._penalties.add(parameters, gradients)
-        self._decay.shrink(parameters)
         self._update(parameters, gradients)
         self._steps += 1
 
@@ -77,8 +76,13 @@ class Rule:
         return cls.defaults[name] if written is None else written
 
     def _update(self, parameters: NDArray[Any], gradients: NDArray[Any]) -> None:
-        """The rule itself."""
+        """The rule itself; hands its step to `_apply`."""
         raise NotImplementedError
+
+    def _apply(self, parameters: NDArray[Any], step: NDArray[Any]) -> None:
+        """W <- W - step, with decay W <- W - (step + lr weight_decay W); the step is used up."""
+        self._decay.add(parameters, step)
+        np.subtract(parameters, step, out=parameters)
 
     def _prepare(self) -> None:
         """Columns and room for the members as they are now."""

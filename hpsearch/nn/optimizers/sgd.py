@@ -21,4 +21,4 @@ class SGD(Rule):
 
     def _update(self, parameters: NDArray[Any], gradients: NDArray[Any]) -> None:
         np.multiply(gradients, next(self._lr), out=gradients)  # lr g
-        np.subtract(parameters, gradients, out=parameters)  # W <- W - lr g
+        self._apply(parameters, gradients)  # W <- W - lr g
