@@ -21,7 +21,8 @@ class Examples:
         classes: Number of classes of the source, also those absent from these rows.
 
     Raises:
-        ValueError: If the shapes do not belong together.
+        ValueError: If the shapes do not belong together, or a label is no class: the
+            network's loops index with it, unchecked.
     """
 
     x: NDArray[np.float32] | NDArray[np.float64]
@@ -31,6 +32,11 @@ class Examples:
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1]:  # noqa: PLR2004 - a matrix
             raise ValueError(f"x {self.x.shape} and y {self.y.shape} do not belong together")
+        if self.y.size and not 0 <= self.y.min() <= self.y.max() < self.classes:
+            row = int(np.argmax((self.y < 0) | (self.y >= self.classes)))
+            raise ValueError(
+                f"y: labels must be classes 0 to {self.classes - 1}, got {self.y[row]} in row {row}"
+            )
 
     @property
     def features(self) -> int:
