@@ -8,6 +8,7 @@ products are BLAS's either way.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -45,12 +46,18 @@ def kernels() -> Kernels:
     Raises:
         UserError: If HPSEARCH_KERNELS names none, or what is not installed or cannot be imported.
     """
-    try:
-        return _called(kernels_name())
-    except ImportError as error:  # a numba that does not suit this NumPy, for one
-        if os.environ.get(VARIABLE):
-            raise UserError(f'{VARIABLE} is "numba", which cannot be imported: {error}') from error
-        return _called("numpy")
+    if kernels_name() == "numpy":
+        return _NUMPY
+    fused = _numba()
+    if isinstance(fused, Kernels):
+        return fused
+    if os.environ.get(VARIABLE):
+        raise UserError(
+            f'{VARIABLE} is "numba", which cannot be imported ({fused}): '
+            f"reinstall numba or set {VARIABLE}=numpy"
+        ) from fused
+    _warn(str(fused))
+    return _NUMPY
 
 
 def kernels_name() -> str:
@@ -79,11 +86,27 @@ def _has_numba() -> bool:
 
 
 @cache
-def _called(name: str) -> Kernels:
-    if name == "numpy":
-        return Kernels("numpy", Neurons, LOSSES, OPTIMIZERS)
-    import numba
+def _numba() -> Kernels | ImportError | OSError:
+    """The fused kernels, or why there are none; tried once in a process."""
+    try:
+        import numba
 
-    from hpsearch.nn.fused import FUSED_LOSSES, FUSED_OPTIMIZERS, FusedNeurons
-
+        from hpsearch.nn.fused import FUSED_LOSSES, FUSED_OPTIMIZERS, FusedNeurons
+    except (ImportError, OSError) as error:
+        # A numba that does not suit this NumPy, or an llvmlite whose library cannot be loaded.
+        return error
     return Kernels(f"numba {numba.__version__}", FusedNeurons, FUSED_LOSSES, FUSED_OPTIMIZERS)
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Say once that training is slower than it could be."""
+    warnings.warn(
+        f"numba is installed but cannot be imported ({reason}); NumPy trains instead, more slowly: "
+        f"reinstall numba, or set {VARIABLE}=numpy to train without it",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+_NUMPY = Kernels("numpy", Neurons, LOSSES, OPTIMIZERS)

@@ -131,16 +131,56 @@ def test_mistakes_in_the_variable_are_named(monkeypatch):
         kernels()
 
 
-def test_a_numba_that_does_not_work_is_no_numba(monkeypatch):
-    """Where it is there but cannot be imported, NumPy's are the default; asked for, it says why."""
+class Unloadable:
+    """Finds numba, and fails as an llvmlite whose library is not there."""
+
+    tried = 0
+
+    def find_spec(self, name, *_):
+        """Count the attempts to import numba, and let none succeed."""
+        if name == "numba":
+            self.tried += 1
+            raise OSError("libllvmlite.so: cannot open shared object file")
+
+
+@pytest.fixture
+def broken_numba(monkeypatch):
+    """A numba that is installed and cannot be loaded."""
+    finder = Unloadable()
     monkeypatch.setattr(module, "_has_numba", lambda: True)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    module._called.cache_clear()
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    for cached in (module._numba, module._warn):
+        cached.cache_clear()
+    yield finder
+    for cached in (module._numba, module._warn):
+        cached.cache_clear()
+
+
+def test_a_numba_that_does_not_work_is_no_numba(monkeypatch, broken_numba):
+    """Where it cannot be loaded NumPy's are the default, which is said once and tried once."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert kernels().name == "numpy"
+    with pytest.warns(RuntimeWarning, match="libllvmlite.*reinstall numba") as warned:
+        assert [kernels().name for _ in range(3)] == ["numpy"] * 3
+    assert len(warned) == broken_numba.tried == 1
+
+
+def test_a_numba_that_is_asked_for_must_work(monkeypatch, broken_numba):
+    """Asked for by name it must say why it cannot be had, and what to do."""
     monkeypatch.setenv(VARIABLE, "numba")
-    with pytest.raises(UserError, match="which cannot be imported"):
-        kernels()
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"libllvmlite.*reinstall numba or set .*=numpy"):
+            kernels()
+    assert broken_numba.tried == 1
+
+
+@pytest.mark.usefixtures("broken_numba")
+def test_a_numba_without_its_parts_is_no_numba(monkeypatch):
+    """An import error must be taken as the operating system's errors are."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.warns(RuntimeWarning, match="import of numba halted"):
+        assert kernels().name == "numpy"
 
 
 @pytest.mark.parametrize("name", ["numpy", pytest.param("numba", marks=needs_numba)])
