@@ -1,8 +1,20 @@
 """Suites that must hold whichever kernels do the elementwise work."""
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from hpsearch.nn.kernels import VARIABLE, kernels
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Products run on one thread, as in a worker.
+
+    Several test processes with a pool each keep each other waiting: on two busy cores the tests of
+    real widths took 48 s instead of 3 (2026-11, AMD EPYC).
+    """
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module", params=["numpy", "numba"])
