@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# exp(87) is the largest power whose inverse is still a normal float32, so a sigmoid clipped here
-# neither overflows nor leaves denormal numbers behind.
+# exp(87) is the largest power whose inverse is still a normal float32: clipped here, exp(-z) does
+# not overflow and the sigmoid is a normal number. Gradients times its derivative need not be one.
 _LOWEST_SIGMOID_INPUT = -87.0
 
 

@@ -51,33 +51,33 @@ _HIGH32, _HIGH64 = np.float32(0.693359375), 6.93145751953125e-1
 _LOW32, _LOW64 = np.float32(-2.12194440e-4), 1.42860682030941723212e-6
 _TAYLOR32 = tuple(np.float32(1 / math.factorial(n)) for n in range(7, 0, -1))
 _TAYLOR64 = tuple(1 / math.factorial(n) for n in range(13, 0, -1))
-# The least x whose 2^n is a normal number; below, e^x counts as what it is here. No x above 87
-# comes from any function here.
+# The least x whose 2^n is a normal number; below, e^x counts as 0: kept at its least it would make
+# denormal gradients, which processors are slow at. No x above 87 comes from any function here.
 _LEAST32, _LEAST64 = np.float32(-87), -708.0
 
 
 def _exponential32(x: Any) -> Any:
-    x = max(x, _LEAST32)
-    rounded = np.float32(x * _PER_LN2_32 + _ROUND32)
+    bounded = max(x, _LEAST32)
+    rounded = np.float32(bounded * _PER_LN2_32 + _ROUND32)
     n = rounded - _ROUND32
-    r = (x - n * _HIGH32) - n * _LOW32
+    r = (bounded - n * _HIGH32) - n * _LOW32
     series = _TAYLOR32[0]
     for term in range(1, 7):
         series = series * r + _TAYLOR32[term]
     scale = np.int32((rounded.view(np.int32) - _BITS32 + 127) << 23).view(np.float32)
-    return scale, series * r
+    return np.float32(0) if x < _LEAST32 else scale, series * r
 
 
 def _exponential64(x: Any) -> Any:
-    x = max(x, _LEAST64)
-    rounded = np.float64(x * _PER_LN2_64 + _ROUND64)
+    bounded = max(x, _LEAST64)
+    rounded = np.float64(bounded * _PER_LN2_64 + _ROUND64)
     n = rounded - _ROUND64
-    r = (x - n * _HIGH64) - n * _LOW64
+    r = (bounded - n * _HIGH64) - n * _LOW64
     series = _TAYLOR64[0]
     for term in range(1, 13):
         series = series * r + _TAYLOR64[term]
     scale = np.int64((rounded.view(np.int64) - _BITS64 + 1023) << 52).view(np.float64)
-    return scale, series * r
+    return 0.0 if x < _LEAST64 else scale, series * r
 
 
 def _exponential(x: Any) -> Any:
@@ -320,7 +320,8 @@ def sigmoid_loss_forward(
         for r in range(rows):
             predictions[k, r] = z[r] > zero
             positive = max(z[r], zero)
-            shifted[k, start + r] = (z[r] if targets[k, r] else zero) - positive
+            # A product, not a choice: 0 times an infinite z is not a number, as in NumPy's text.
+            shifted[k, start + r] = (one if targets[k, r] else zero) * z[r] - positive
             z[r] = -abs(z[r])
         _exp(z)
         for r in range(rows):

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hpsearch.nn import kernels as module
 from hpsearch.nn.activations import ACTIVATIONS
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.kernels import VARIABLE, kernels, kernels_name
+from hpsearch.nn.losses import LOSSES
 from hpsearch.nn.optimizers import OPTIMIZERS
 from hpsearch.nn.training import Member, train
 from hpsearch.nn.warm_up import load_kernels
@@ -109,6 +111,46 @@ def test_exponentials_are_as_exact_as_their_precision(dtype):
         values = x.copy().reshape(1, 1, -1)
         kernel(values, none, -1)
         np.testing.assert_allclose(values.reshape(-1), [function(float(z)) for z in x], rtol=close)
+
+
+def after_loss(name, logits, targets, numpys):
+    """Losses, predictions and gradients of rows (rows, outputs), row by row."""
+    from hpsearch.nn.fused import FUSED_LOSSES
+
+    table = LOSSES if numpys else FUSED_LOSSES
+    rows, outputs = logits.shape
+    z, noted = logits[:, None].copy(), np.empty((2, rows, 1), logits.dtype)
+    loss = table[name](rows, 1, outputs, logits.dtype)
+    with np.errstate(all="ignore"):
+        loss.forward(z, targets[:, None], noted[0], noted[1])
+        loss.backward(z)
+        losses = np.log(noted[1], dtype=np.float64) - noted[0]
+    return losses[:, 0], loss.predictions[:, 0], z[:, 0]
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "outputs"), [("softmax", 3), ("sigmoid", 1)])
+def test_losses_agree_at_infinity(name, outputs, dtype):
+    """Both losses must be the same numbers, or not-a-number alike, whatever the logits are."""
+    numbers = [-np.inf, np.inf, np.nan, 0.0, -0.0, 3.0, -3.0, 1000.0, -1000.0]
+    rows = list(product(numbers, repeat=outputs))
+    logits = np.array([row for row in rows for _ in range(2)], dtype)
+    targets = np.arange(len(logits)) % 2
+    fused, numpys = (after_loss(name, logits, targets, which) for which in (False, True))
+    close = 10 * np.finfo(dtype).eps
+    for ours, reference in zip(fused, numpys, strict=True):
+        np.testing.assert_allclose(ours, reference, rtol=close, atol=close)
+
+
+@needs_numba
+@pytest.mark.parametrize(("dtype", "least"), [(np.float32, -87.0), (np.float64, -708.0)])
+@pytest.mark.parametrize(("name", "others"), [("softmax", [0.0]), ("sigmoid", [])])
+def test_what_is_too_small_counts_as_nothing(name, others, dtype, least):
+    """Below the exponential's bound the gradient must be 0, or a share of it would be denormal."""
+    logits = np.array([[*others, least * share] for share in (1.01, 2, 1e30, np.inf)], dtype)
+    _, _, gradients = after_loss(name, logits, np.zeros(len(logits), np.int64), numpys=False)
+    assert not gradients[:, -1].any()
 
 
 def test_numba_is_the_default_where_it_is_installed(monkeypatch):
