@@ -75,9 +75,9 @@ class Workspace:
     ) -> None:
         layout = architecture.layout
         shapes = [(members, rows, width) for width in layout.hidden]
-        largest = max((rows * members * width for width in layout.hidden), default=0)
-        mask = np.empty(largest, np.bool_)
-        self.masks = [mask[: np.prod(shape)].reshape(shape) for shape in shapes]
+        outputs = members, rows, layout.widths[-1]
+        mask = np.empty(members * rows * max(layout.widths[1:]), np.bool_)
+        self.masks = [mask[: np.prod(shape)].reshape(shape) for shape in (*shapes, outputs)]
         self.hidden = [np.empty(shape, dtype) for shape in shapes]
         self.hidden_gradients = [np.empty(shape, dtype) for shape in shapes] if backward else []
         normalizing = layout.batch_norm and backward
@@ -86,7 +86,7 @@ class Workspace:
         self.draws = [np.empty((streams, *shape[1:]), np.float32) for shape in dropping]
         self.kept = [np.empty(shape, dtype) for shape in dropping]
         self.dropped = [np.empty(shape, dtype) for shape in dropping]
-        self.logits = np.empty((members, rows, layout.widths[-1]), dtype)
+        self.logits = np.empty(outputs, dtype)
         self.ones = np.ones((1, 1, rows), dtype)
         self.loss = kernels().losses[architecture.output](members, rows, layout.widths[-1], dtype)
 
@@ -186,7 +186,7 @@ class Population:
                 its hidden outputs are used up.
         """
         gradients = work.logits
-        self._neurons[-1].backward(work.logits, gradients, work.ones)
+        self._neurons[-1].backward(work.logits, gradients, work.ones, work.masks[-1])
         for index in range(len(work.hidden) - 1, -1, -1):
             hidden, below = work.hidden[index], work.hidden_gradients[index]
             self._linear[index + 1].backward(work.fed[index], gradients, below)
@@ -201,7 +201,7 @@ class Population:
 
     def _outputs(self, inputs: NDArray[Any], work: Workspace) -> NDArray[Any]:
         self._linear[-1].forward(inputs, work.logits)
-        self._neurons[-1].forward(work.logits)
+        self._neurons[-1].forward(work.logits, work.masks[-1])
         return work.logits
 
     def _adopt(self, parameters: NDArray[Any], running: NDArray[Any]) -> None:

@@ -37,7 +37,7 @@ class FusedNeurons(Neurons):
         self._start = _NO_BIASES if span is None else span[0]
         self._forward, self._backward = _PASSES[activation]
 
-    def forward(self, values: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> None:
+    def forward(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> None:
         """As `Neurons.forward`."""
         self._forward(values, self._parameters, self._start)
 
@@ -46,7 +46,7 @@ class FusedNeurons(Neurons):
         outputs: NDArray[Any],
         gradients: NDArray[Any],
         ones: NDArray[Any],
-        mask: NDArray[np.bool_] | None = None,
+        mask: NDArray[np.bool_],
     ) -> None:
         """As `Neurons.backward`."""
         self._backward(outputs, gradients, self._gradients, self._start)

@@ -35,11 +35,11 @@ class Neurons:
         if span is not None:
             self._biases, self._sums = (a[:, None, slice(*span)] for a in (parameters, gradients))
 
-    def forward(self, values: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> None:
+    def forward(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> None:
         """Replace values z (members, rows, width) by f(z + b); `mask`, as large, is scratch."""
         if self._biases is not None:
             np.add(values, self._biases, out=values)
-        if self._activation is not None and mask is not None:
+        if self._activation is not None:
             self._activation.forward(values, mask)
 
     def backward(
@@ -47,7 +47,7 @@ class Neurons:
         outputs: NDArray[Any],
         gradients: NDArray[Any],
         ones: NDArray[Any],
-        mask: NDArray[np.bool_] | None = None,
+        mask: NDArray[np.bool_],
     ) -> None:
         """Turn dL/dy into dL/dz, in place, and write dL/db = 1^T dL/dz.
 
@@ -57,7 +57,7 @@ class Neurons:
             ones: (1, 1, rows) of ones; a product adds rows up 1.5-3 times as fast as a sum.
             mask: As `outputs`, scratch.
         """
-        if self._activation is not None and mask is not None:
+        if self._activation is not None:
             self._activation.backward(outputs, gradients, mask)
         if self._sums is not None:
             np.matmul(ones, gradients, out=self._sums)
