@@ -20,8 +20,8 @@ def standard_deviation(initializer: Initializer, fan_in: int, fan_out: int) -> f
     """Standard deviation of the weights of a layer.
 
     "he" is sqrt(2 / in) (He et al. 2015, eq. 10). "glorot" is sqrt(2 / (in + out)) (Glorot &
-    Bengio 2010, eq. 12), "xavier" is 1 / sqrt(in), their eq. 1 and what textbooks give that name.
-    `Normal` is its own number, and a constant has no deviation.
+    Bengio 2010, eq. 12). "xavier" is 1 / sqrt(in), what textbooks call Xavier: the deviation of
+    LeCun et al. 1998, section 4.6. `Normal` is its own number, and a constant has no deviation.
 
     Args:
         initializer: As in the study file.
