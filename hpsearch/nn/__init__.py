@@ -1,1 +1,1 @@
-"""The NumPy network: populations of small models trained side by side, float32 throughout."""
+"""The NumPy network: populations of small models trained side by side, in float32 or float64."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ class EarlyStopping:
     """
 
     patience: int
-    best_step: int = 0
-    _best: tuple[float, float] = (float("-inf"), float("-inf"))
-    _waited: int = 0
-    _numbers: NDArray[Any] | None = None
+    best_step: int = field(default=0, init=False)
+    _best: tuple[float, float] = field(default=(float("-inf"), float("-inf")), init=False)
+    _waited: int = field(default=0, init=False)
+    _numbers: NDArray[Any] | None = field(default=None, init=False)
 
     def note(
         self, step: int, metrics: Mapping[str, float], numbers: Callable[[], NDArray[Any]]

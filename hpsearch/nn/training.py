@@ -26,7 +26,7 @@ from hpsearch.nn.population import Architecture, Population, Workspace
 from hpsearch.nn.sizing import population_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,8 +42,23 @@ __all__ = [
     "train",
 ]
 
-# A stop is noticed within about this time, however long an epoch is.
+# A stop is noticed within about this time, however long an epoch is, but between two steps or two
+# measured chunks of rows only: one full-batch step of a large network may take longer.
 _SECONDS_BETWEEN_QUESTIONS = 0.25
+
+# What `TrialSettings.shape` is made of, in its order.
+_SHAPE_NAMES = (
+    "hidden",
+    "activation",
+    "batch_norm",
+    "dropout above 0",
+    "output",
+    "length",
+    "batch_size",
+    "precision",
+    "training_metrics",
+    "diagnose",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Member:
 
     Attributes:
         settings: What it is trained with.
-        seed: Decides its initial weights and minibatch order; 0 or above.
+        seed: Decides its initial weights, minibatch order and what is dropped; 0 or above.
     """
 
     settings: TrialSettings
@@ -69,12 +84,11 @@ class TrainedMember:
             training_accuracy, means over the rows since the last measurement, each as its
             mini-batch was seen before its update, or over all rows at that moment where the study
             asks for it; with validation rows also validation_loss and validation_accuracy, measured
-            at that moment. Losses are mean cross-entropy, without
-            any penalty.
+            at that moment. Losses are mean cross-entropy, without any penalty.
         parameters: (P + R,) float32 or float64: what is learned, laid out as `Layout` says, and
             behind it the running statistics of batch normalisation; a copy.
         scored_at: The measurement the parameters belong to: the last one, with early stopping
-            the best.
+            the best. A diverged member keeps its last numbers, with early stopping too.
         diagnoses: What the layers looked like, by epoch (or iteration), where asked for.
     """
 
@@ -115,9 +129,9 @@ def train(
 def _check(members: Sequence[Member], training: Examples, validation: Examples | None) -> None:
     if not members:
         raise ValueError("members: there is nobody to train")
-    shapes = {member.settings.shape for member in members}
+    shapes = dict.fromkeys(member.settings.shape for member in members)
     if len(shapes) > 1:
-        raise ValueError(f"members of one population need one shape, got {shapes}")
+        raise ValueError(f"members of one population need one shape, got {_differences(shapes)}")
     if not len(training):
         raise ValueError("training: there are no rows")
     if validation is None:
@@ -127,6 +141,16 @@ def _check(members: Sequence[Member], training: Examples, validation: Examples |
     ours, theirs = ((examples.features, examples.classes) for examples in (training, validation))
     if ours != theirs:
         raise ValueError(f"validation has (features, classes) = {theirs}, training has {ours}")
+
+
+def _differences(shapes: Iterable[tuple[Hashable, ...]]) -> str:
+    """Which of the settings in a shape differ, and their values."""
+    differing = []
+    for name, values in zip(_SHAPE_NAMES, zip(*shapes, strict=True), strict=True):
+        distinct = [str(value) for value in dict.fromkeys(values)]
+        if len(distinct) > 1:
+            differing.append(f"{name} = {' and '.join(distinct)}")
+    return ", ".join(differing)
 
 
 class _Watch:
