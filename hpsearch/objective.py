@@ -120,7 +120,12 @@ class PopulationObjective:
         return results
 
     def _best_population(self, settings: TrialSettings) -> int:
-        return population_size(settings, self._training.features, self._training.classes)
+        return population_size(
+            settings,
+            self._training.features,
+            self._training.classes,
+            shared_rows=self._spec.search.seeds == "common",
+        )
 
 
 def result_of(member: TrainedMember) -> TrialResult:
