@@ -9,8 +9,9 @@ import pytest
 
 from hpsearch.nn.activations import ACTIVATIONS
 from hpsearch.nn.initializers import initial_parameters, initial_running, standard_deviation
+from hpsearch.nn.kernels import kernels
 from hpsearch.nn.layers import Layout
-from hpsearch.nn.losses import SoftmaxCrossEntropy, mean_losses
+from hpsearch.nn.losses import LOSSES, mean_losses
 from hpsearch.nn.minibatches import Minibatches, Noise, Seed
 from hpsearch.study import Constant, Draws, Normal
 
@@ -21,38 +22,51 @@ CASES = [
     ("tanh", [-2.0, 0.0, 3.0], [math.tanh(-2), 0.0, math.tanh(3)]),
 ]
 
+each_kernels = pytest.mark.usefixtures("each_kernels")
 
+
+def activate(name, values):
+    """Replace values (n,) by their activation, with the kernels under test."""
+    rows = values.reshape(1, 1, -1)
+    none = np.empty((1, 0), values.dtype)
+    kernels().neurons(name, none, none, None).forward(rows, np.empty(rows.shape, bool))
+
+
+@each_kernels
 @pytest.mark.parametrize(("name", "inputs", "expected"), CASES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activation_values(name, inputs, expected, dtype):
     """Every activation must give the values of its formula, in place and in its dtype."""
     values = np.array(inputs, dtype=dtype)
-    ACTIVATIONS[name].forward(values, np.empty(values.shape, bool))
+    activate(name, values)
     assert values.dtype == dtype
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
+@each_kernels
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.filterwarnings("error")
 def test_activations_stand_extreme_values(name):
-    """No finite input may overflow, and not-a-number must stay visible."""
+    """No finite input may overflow or lose its order, and not-a-number must stay visible."""
     values = np.array([-1e38, -1000, -88, 88, 1000, 1e38], dtype=np.float32)
-    ACTIVATIONS[name].forward(values, np.empty(values.shape, bool))
+    activate(name, values)
     assert np.isfinite(values).all()
+    assert (np.diff(values) >= 0).all()
     unknown = np.full(3, np.nan, dtype=np.float32)
-    ACTIVATIONS[name].forward(unknown, np.empty(3, bool))
+    activate(name, unknown)
     assert np.isnan(unknown).all()
 
 
-def noted(logits, targets):
-    """The loss after a forward pass, and its mean per member."""
-    members, rows, classes = logits.shape
-    loss = SoftmaxCrossEntropy(members, rows, classes, logits.dtype)
+def noted(logits, targets, output="softmax"):
+    """The loss after a forward pass with the kernels under test, and its mean per member."""
+    members, rows, outputs = logits.shape
+    loss = kernels().losses[output](members, rows, outputs, logits.dtype)
     shifted, sums = np.empty((2, members, rows), logits.dtype)
     loss.forward(logits, targets, shifted, sums)
     return loss, mean_losses(shifted, sums)
 
 
+@each_kernels
 def test_cross_entropy_of_equal_logits():
     """Equal logits must cost log(classes), whatever their value."""
     for value in (0.0, 1e4, -1e4):
@@ -61,16 +75,48 @@ def test_cross_entropy_of_equal_logits():
         assert losses == pytest.approx([math.log(5)] * 2, rel=1e-6)
 
 
+@each_kernels
+@pytest.mark.parametrize(
+    ("output", "row", "target", "gradient"),
+    [
+        ("softmax", [1000.0, -1000.0], 1, [1.0, -1.0]),
+        ("softmax", [-1000.0, 1000.0], 0, [-1.0, 1.0]),
+        ("sigmoid", [2000.0], 0, [1.0]),
+        ("sigmoid", [-2000.0], 1, [-1.0]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.filterwarnings("error")
-def test_confident_mistake_costs_a_finite_loss():
-    """A logit 2,000 below the largest must cost 2,000, not infinity."""
-    logits = np.array([[[1000.0, -1000.0]]], dtype=np.float32)
-    loss, losses = noted(logits, np.array([[1]]))
+def test_confident_mistake_costs_a_finite_loss(output, row, target, gradient, dtype):
+    """A logit 2,000 on the wrong side must cost 2,000, not infinity."""
+    logits = np.array([[row]], dtype)
+    loss, losses = noted(logits, np.array([[target]]), output)
     assert losses == [2000.0]
     loss.backward(logits)
-    assert logits.tolist() == [[[1.0, -1.0]]]
+    assert logits[0, 0].tolist() == pytest.approx(gradient, abs=1e-30)
 
 
+@each_kernels
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_prediction_of_a_broken_row(place):
+    """The first not-a-number of a row must be its prediction, as for argmax, its loss unknown."""
+    row = np.array([0.0, 2.0, 1.0, np.nan], np.float32)
+    row[place] = np.nan
+    loss, losses = noted(np.array([[row]]), np.array([[1]]))
+    assert loss.predictions.tolist() == [[place]]
+    assert math.isnan(losses[0])
+
+
+@each_kernels
+@pytest.mark.parametrize("output", LOSSES)
+def test_not_a_number_costs_no_number(output):
+    """A loss of which nothing is known must say so."""
+    width = {"softmax": 3, "sigmoid": 1}[output]
+    _, losses = noted(np.full((1, 2, width), np.nan, np.float32), np.array([[0, 1]]), output)
+    assert math.isnan(losses[0])
+
+
+@each_kernels
 def test_prediction_of_a_tie_is_the_first_class():
     """A network that knows nothing must not be counted right on every row."""
     loss, _ = noted(np.zeros((1, 4, 3), dtype=np.float32), np.array([[0, 1, 2, 1]]))
