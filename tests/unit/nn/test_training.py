@@ -18,6 +18,7 @@ from hpsearch.nn.training import (
     predict,
     train,
 )
+from hpsearch.nn.warm_up import load_kernels
 from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
@@ -193,17 +194,18 @@ def test_stop_at_an_epoch():
 
 
 def test_stop_within_a_long_epoch():
-    """A stop must be noticed within a second, even in an epoch that takes much longer."""
+    """A stop must be noticed within two seconds, even in an epoch that takes much longer."""
+    load_kernels()  # compiling them, the first time on a machine, is no part of an epoch
     training = blobs(400_000, features=3)
-    begun = time.monotonic()
+    asked_at = time.monotonic() + 0.2
     with pytest.raises(TrainingStoppedError):
         train(
             [Member(trial(batch_size=1, epochs=1), 1)],
             training,
             None,
-            lambda: time.monotonic() - begun > 0.2,
+            lambda: time.monotonic() > asked_at,
         )
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - asked_at < 2
 
 
 def test_read_only_rows(tmp_path):
