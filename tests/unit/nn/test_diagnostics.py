@@ -11,6 +11,8 @@ from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, train
 from hpsearch.study import Constant, ModelSpec, Normal, TrainingSpec, TrialSettings
 
+pytestmark = pytest.mark.usefixtures("each_kernels")
+
 NOISE = Examples(
     np.random.default_rng(0).normal(size=(1000, 100)).astype(np.float32),
     np.random.default_rng(1).integers(0, 10, 1000),

@@ -42,26 +42,30 @@ def losses_of(logits, targets, output="softmax"):
     return loss, mean_losses(shifted, sums)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", [*ACTIVATIONS, None])
 @pytest.mark.parametrize("members", [1, 3])
 def test_activation_gradient(name, members):
-    """The derivative of every activation must be the slope of its forward pass."""
+    """The derivatives of f(z + b) by z and b must be the slopes of its forward pass."""
     draw = np.random.default_rng(0)
-    values = draw.normal(size=(members, 4, 5))
-    upstream = draw.normal(size=values.shape)
+    values, upstream = draw.normal(size=(2, members, 4, 5))
+    parameters = draw.normal(size=(members, 7))
+    sums = np.zeros_like(parameters)
+    mask, ones = np.empty(values.shape, bool), np.ones((1, 1, 4))
+    neurons = kernels().neurons(name, parameters, sums, (1, 6))
 
-    mask = np.empty(values.shape, bool)
-
-    def weighted_sum():
+    def forward():
         outputs = values.copy()
-        ACTIVATIONS[name].forward(outputs, mask)
-        return float((outputs * upstream).sum())
+        neurons.forward(outputs, mask)
+        return outputs
 
-    expected = central_difference(weighted_sum, values)
-    outputs, gradients = values.copy(), upstream.copy()
-    ACTIVATIONS[name].forward(outputs, mask)
-    ACTIVATIONS[name].backward(outputs, gradients, mask)
+    expected, expected_sums = (
+        central_difference(lambda: float((forward() * upstream).sum()), array)
+        for array in (values, parameters)
+    )
+    gradients = upstream.copy()
+    neurons.backward(forward(), gradients, ones, mask)
     np.testing.assert_allclose(gradients, expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(sums, expected_sums, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("members", [1, 3])
