@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from hpsearch.nn.examples import Examples
+from hpsearch.nn.minibatches import Minibatches, Seed
 from hpsearch.nn.training import Member, evaluate, train
 from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+
+pytestmark = pytest.mark.usefixtures("each_kernels")
 
 DRAW = np.random.default_rng(0)
 ROWS = Examples(DRAW.normal(size=(23, 4)).astype(np.float32), DRAW.integers(0, 3, 23), 3)
@@ -37,8 +40,14 @@ def test_the_last_iteration_is_measured():
     result, settings = trained(iterations=7, measure_every=3, learning_rate=1e-30)
     assert list(result.curve) == [3, 6, 7]
     assert result.scored_at == 7
-    # The seventh batch alone: the second of the second epoch, five rows.
-    assert round(result.curve[7]["training_accuracy"] * 5, 9).is_integer()
+    # The seventh batch alone: the second of the second epoch, five rows. Nothing moves at this
+    # rate, so that they can be measured afterwards.
+    batches = Minibatches([Seed(1)], ROWS.y, 5)
+    *_, (rows, _) = (batches.next() for _ in range(7))
+    seventh = evaluate(settings, result.parameters, Examples(ROWS.x[rows[0]], ROWS.y[rows[0]], 3))
+    assert rows.shape == (1, 5)
+    assert result.curve[7]["training_loss"] == pytest.approx(seventh["loss"], rel=1e-6)
+    assert result.curve[7]["training_accuracy"] == seventh["accuracy"]
     measured = evaluate(settings, result.parameters, ROWS)
     assert result.curve[7]["validation_loss"] == measured["loss"]
 
