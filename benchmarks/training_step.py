@@ -94,13 +94,21 @@ class Case:
     @property
     def settings(self) -> TrialSettings:
         """One epoch of this network; the examples are as many as the steps need."""
+        return self._at(LEARNING_RATE)
+
+    def members(self, size: int) -> list[Member]:
+        """Models to train at once: one seed, and so one order of the rows, a rate each."""
+        rates = [LEARNING_RATE * (1 + number / 100) for number in range(size)]
+        return [Member(self._at(rate), seed=1) for rate in rates]
+
+    def _at(self, learning_rate: float) -> TrialSettings:
         return TrialSettings(
             model=ModelSpec(hidden=self.widths[1:-1]),
             training=TrainingSpec(
                 optimizer=self.optimizer,
                 batch_size=self.batch,
                 epochs=1,
-                learning_rate=LEARNING_RATE,
+                learning_rate=learning_rate,
             ),
         )
 
@@ -199,7 +207,7 @@ def ours(
     case: Case, size: int, way: Callable[[], AbstractContextManager[None]]
 ) -> Callable[[], None]:
     """One epoch of `size` models, set-up included."""
-    members = [Member(case.settings, seed=1)] * size
+    members = case.members(size)
     examples = case.examples
 
     def run() -> None:
@@ -283,7 +291,8 @@ def jax(case: Case, models: int | None) -> Contender:
     ]  # fmt: skip
     moments = jax.tree.map(jax.numpy.zeros_like, (parameters, parameters))
     state = (parameters, moments, jax.numpy.zeros(lead, np.float32))
-    rates = jax.numpy.full(lead, LEARNING_RATE, np.float32)
+    rates = jax.numpy.asarray(LEARNING_RATE * (1 + np.arange(models or 1) / 100), np.float32)
+    rates = rates.reshape(lead)
     x, y = jax.numpy.asarray(examples.x), jax.numpy.asarray(examples.y.astype(np.int32))
 
     def order() -> np.ndarray:
@@ -393,7 +402,7 @@ DIGITS_ROWS = (1079, 359)
 
 def validation_share(way: Callable[[], AbstractContextManager[None]], rounds: int) -> float:
     """What measuring on the validation rows adds to an epoch, as a share of the whole."""
-    members = [Member(DIGITS.settings, seed=1)] * DIGITS.chosen
+    members = DIGITS.members(DIGITS.chosen)
     x, y, classes = DIGITS.examples.x, DIGITS.examples.y, DIGITS.examples.classes
     training, validation = (Examples(x[:n], y[:n], classes) for n in DIGITS_ROWS)
     best = {"without": float("inf"), "with": float("inf")}
