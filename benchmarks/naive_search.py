@@ -121,14 +121,18 @@ def main():
     folder, trials, processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     study = optuna.create_study(study_name=NAME, storage=OPTUNA, direction="maximize")
     lock = multiprocessing.Lock()
+    shares = [trials // processes + (number < trials % processes) for number in range(processes)]
     workers = [
-        multiprocessing.Process(target=work, args=(number, trials // processes, folder, lock))
-        for number in range(processes)
+        multiprocessing.Process(target=work, args=(number, share, folder, lock))
+        for number, share in enumerate(shares)
     ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
+    died = [worker.exitcode for worker in workers if worker.exitcode]
+    if died:
+        sys.exit(f"{len(died)} of {processes} processes died, with exit codes {died}")
     print(study.best_value, study.best_params)
 
 
