@@ -135,7 +135,8 @@ def _outcome(seconds: float, began: float, storage: str, tracking: Path) -> Outc
     studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
     completed = sum(trial.state.name == "COMPLETE" for trial in studies[NAME].trials)
     if completed < TRIALS:
-        sys.exit(f"{Path(storage).name}: only {completed} of {TRIALS} trials completed; nothing to compare")
+        name = Path(storage).name
+        sys.exit(f"{name}: only {completed} of {TRIALS} trials completed; nothing to compare")
     ends = {name: [_when(t.datetime_complete) for t in s.trials] for name, s in studies.items()}
     with closing(sqlite3.connect(tracking)) as connection:
         runs, points = (
