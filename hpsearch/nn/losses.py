@@ -51,12 +51,8 @@ class SoftmaxCrossEntropy:
     def __init__(
         self, members: int, rows: int, classes: int, dtype: DTypeLike = np.float32
     ) -> None:
-        self._row_starts = np.arange(0, members * rows * classes, classes).reshape(members, rows)
-        self._cells = np.empty((members, rows), dtype=np.intp)
-        self._largest = np.empty((members, rows), dtype=dtype)
-        self._sums = np.empty((members, rows, 1), dtype=dtype)
-        self._ones = np.ones((classes, 1), dtype=dtype)
         self.predictions = np.empty((members, rows), dtype=np.intp)
+        self._make_room(members, rows, classes, dtype)
 
     def forward(
         self,
@@ -102,6 +98,14 @@ class SoftmaxCrossEntropy:
         # Every row has one cell of its own, so no cell is meant twice.
         exponentials.reshape(-1)[self._cells] -= 1 / rows
 
+    def _make_room(self, members: int, rows: int, classes: int, dtype: DTypeLike) -> None:
+        """What `forward` leaves for `backward`, and scratch."""
+        self._row_starts = np.arange(0, members * rows * classes, classes).reshape(members, rows)
+        self._cells = np.empty((members, rows), dtype=np.intp)
+        self._largest = np.empty((members, rows), dtype=dtype)
+        self._sums = np.empty((members, rows, 1), dtype=dtype)
+        self._ones = np.ones((classes, 1), dtype=dtype)
+
 
 class SigmoidCrossEntropy:
     """L = mean over the batch of log(1 + exp(z)) - t z, one logit z per row and t 0 or 1.
@@ -120,12 +124,8 @@ class SigmoidCrossEntropy:
     ) -> None:
         if outputs != 1:
             raise ValueError(f"a sigmoid output is one number a row, got {outputs}")
-        shape = (members, rows)
-        self._positive = np.empty(shape, np.bool_)
-        self._scratch = np.empty(shape, dtype)
-        self._targets = np.empty(shape, dtype)
-        self._sums = np.empty(shape, dtype)
-        self.predictions = np.empty(shape, np.intp)
+        self.predictions = np.empty((members, rows), np.intp)
+        self._make_room((members, rows), dtype)
 
     def forward(
         self,
@@ -172,6 +172,13 @@ class SigmoidCrossEntropy:
         np.divide(z, self._sums, out=z)
         np.subtract(z, self._targets, out=z)
         np.divide(z, z.shape[1], out=z)
+
+    def _make_room(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
+        """What `forward` leaves for `backward`, and scratch."""
+        self._positive = np.empty(shape, np.bool_)
+        self._scratch = np.empty(shape, dtype)
+        self._targets = np.empty(shape, dtype)
+        self._sums = np.empty(shape, dtype)
 
 
 LOSSES: dict[str, Callable[[int, int, int, DTypeLike], Loss]] = {

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpsearch.nn.columns import column
+from hpsearch.nn.layers.layout import weight_count
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
+    from hpsearch.nn.layers.layout import Spans
     from hpsearch.study import TrainingSpec
-
-    # (start, stop) of each layer's weights in a member's flat vector: contiguous, from 0.
-    Spans = Sequence[tuple[int, int]]
 
 
 def penalty_values(
@@ -113,11 +112,6 @@ class Penalties:
 
     def _weights_of(self, rows: slice, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         return [array[rows, : self._weight_count] for array in arrays]
-
-
-def weight_count(weight_spans: Spans) -> int:
-    """Numbers at the start of a member's vector that are weights."""
-    return weight_spans[-1][1] if weight_spans else 0
 
 
 def stretches(values: Sequence[float]) -> list[slice]:

@@ -132,11 +132,6 @@ class Population:
         """Parameters and running statistics of a member, (P + R,); a copy."""
         return np.concatenate([self.parameters[index], self.running[index]])
 
-    def restore(self, index: int, numbers: NDArray[Any]) -> None:
-        """Put back what `member` gave."""
-        count = self.parameters.shape[1]
-        self.parameters[index], self.running[index] = numbers[:count], numbers[count:]
-
     def forward(self, inputs: NDArray[Any], work: Workspace) -> NDArray[Any]:
         """Logits (members, rows, outputs) of some rows, in `work.logits`, as in evaluation.
 

@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 class FusedSoftmaxCrossEntropy(SoftmaxCrossEntropy):
     """As `SoftmaxCrossEntropy`."""
 
-    def __init__(
-        self, members: int, rows: int, classes: int, dtype: DTypeLike = np.float32
-    ) -> None:
-        super().__init__(members, rows, classes, dtype)
-        self._totals = np.empty((members, rows), dtype)
-        self._targets = np.empty((members, rows), np.int64)
-
     def forward(
         self,
         logits: NDArray[Any],
@@ -46,15 +39,19 @@ class FusedSoftmaxCrossEntropy(SoftmaxCrossEntropy):
         """As `SoftmaxCrossEntropy.backward`."""
         compiled.softmax_backward(exponentials, self._targets, self._totals)
 
+    def _make_room(
+        self,
+        members: int,
+        rows: int,
+        classes: int,  # noqa: ARG002 - a row's cells are found in the kernel
+        dtype: DTypeLike,
+    ) -> None:
+        self._totals = np.empty((members, rows), dtype)
+        self._targets = np.empty((members, rows), np.int64)
+
 
 class FusedSigmoidCrossEntropy(SigmoidCrossEntropy):
     """As `SigmoidCrossEntropy`."""
-
-    def __init__(
-        self, members: int, rows: int, outputs: int = 1, dtype: DTypeLike = np.float32
-    ) -> None:
-        super().__init__(members, rows, outputs, dtype)
-        self._classes = np.empty((members, rows), np.int64)
 
     def forward(
         self,
@@ -73,6 +70,10 @@ class FusedSigmoidCrossEntropy(SigmoidCrossEntropy):
     def backward(self, logits: NDArray[Any]) -> None:
         """As `SigmoidCrossEntropy.backward`."""
         compiled.sigmoid_loss_backward(logits, self._classes, self.predictions, self._sums)
+
+    def _make_room(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
+        self._sums = np.empty(shape, dtype)
+        self._classes = np.empty(shape, np.int64)
 
 
 FUSED_LOSSES: dict[str, Callable[[int, int, int, DTypeLike], Loss]] = {

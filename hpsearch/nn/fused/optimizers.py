@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpsearch.nn.columns import column
 from hpsearch.nn.fused import compiled
+from hpsearch.nn.layers.layout import weight_count
 from hpsearch.nn.optimizers.adadelta import AdaDelta
 from hpsearch.nn.optimizers.adagrad import AdaGrad
 from hpsearch.nn.optimizers.adam import Adam, AdamW
@@ -13,7 +14,7 @@ from hpsearch.nn.optimizers.momentum import Momentum, Nesterov
 from hpsearch.nn.optimizers.rmsprop import RMSProp
 from hpsearch.nn.optimizers.rule import Rule
 from hpsearch.nn.optimizers.sgd import SGD
-from hpsearch.nn.penalties import Penalties, weight_count
+from hpsearch.nn.penalties import Penalties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,14 +30,10 @@ class _Fused(Rule):
 
     scratch_arrays = 0
 
-    def _prepare(self) -> None:
-        super()._prepare()
+    def _prepare_prices(self) -> None:
         self._weight_count = weight_count(self._spans)
         self._l2, self._l1 = self._column(self._values("l2")), self._column(self._values("l1"))
-        decays, rates = self._values("weight_decay"), self._values("learning_rate")
-        self._shrink = self._scheduled(
-            [rate * decay for rate, decay in zip(rates, decays, strict=True)]
-        )
+        self._shrink = self._scheduled(self._shrink_values())
         self._penalties = Penalties(self.specs, self._spans, self._scratch[0], only=("linf",))
 
     def _regularization(self) -> tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]:

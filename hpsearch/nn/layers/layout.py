@@ -14,9 +14,12 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    # (start, stop) of each layer's weights in a member's flat vector: contiguous, from 0.
+    Spans = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Layout:
     @property
     def weight_count(self) -> int:
         """Numbers that are weights; they fill the start of the flat vector."""
-        return self.weight_spans[-1][1]
+        return weight_count(self.weight_spans)
 
     @property
     def bias_spans(self) -> tuple[tuple[int, int], ...]:
@@ -98,6 +101,11 @@ class Layout:
     def running_variances(self, running: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Views (members, 1, out) of `running` (members, R), one per normalised layer."""
         return _vectors(running, self.running_count // 2, self.hidden if self.batch_norm else ())
+
+
+def weight_count(weight_spans: Spans) -> int:
+    """Numbers at the start of a member's vector that are weights."""
+    return weight_spans[-1][1] if weight_spans else 0
 
 
 def _vectors(flat: NDArray[Any], start: int, widths: tuple[int, ...]) -> Iterator[NDArray[Any]]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from hpsearch.nn.columns import column
 from hpsearch.nn.decay import Decay
-from hpsearch.nn.penalties import Penalties, weight_count
+from hpsearch.nn.layers.layout import weight_count
+from hpsearch.nn.penalties import Penalties
 from hpsearch.nn.schedules import scheduled
 from hpsearch.study import own_values
 
@@ -89,15 +90,23 @@ class Rule:
         shape = (len(self.specs), self._parameter_count)
         # Penalties and decay work in the first; memory nobody writes to costs nothing.
         self._scratch = [np.empty(shape, self._dtype) for _ in range(max(1, self.scratch_arrays))]
+        self._prepare_prices()
+
+    def _prepare_prices(self) -> None:
+        """What penalties and decay need."""
         self._penalties = Penalties(self.specs, self._spans, self._scratch[0])
-        rates, decays = self._values("learning_rate"), self._values("weight_decay")
-        shrink = [rate * decay for rate, decay in zip(rates, decays, strict=True)]
+        shrink = self._shrink_values()
         self._decay = Decay(
-            decays,
+            self._values("weight_decay"),
             lambda rows: self._scheduled(shrink, rows, weight_count(self._spans)),
             weight_count(self._spans),
             self._scratch[0],
         )
+
+    def _shrink_values(self) -> list[float]:
+        """Learning rate times weight_decay of every member, before any schedule."""
+        rates, decays = self._values("learning_rate"), self._values("weight_decay")
+        return [rate * decay for rate, decay in zip(rates, decays, strict=True)]
 
     def _values(self, name: str) -> list[float]:
         """A hyperparameter of every member."""
