@@ -144,6 +144,20 @@ _OWN_VALUES: Mapping[str, Mapping[str, float]] = {
 }
 
 
+# Keys that only some values of another key make use of.
+_READ_BY: Mapping[str, tuple[str, frozenset[str]]] = {
+    "momentum": ("optimizer", frozenset({"momentum", "nesterov"})),
+    "dampening": ("optimizer", frozenset({"momentum"})),
+    "beta1": ("optimizer", frozenset({"adam", "adamw"})),
+    "beta2": ("optimizer", frozenset({"adam", "adamw"})),
+    "rho": ("optimizer", frozenset({"rmsprop", "adadelta"})),
+    "epsilon": ("optimizer", frozenset({"adagrad", "rmsprop", "adadelta", "adam", "adamw"})),
+    "schedule_end": ("schedule", frozenset({"linear", "cosine"})),
+    "step_every": ("schedule", frozenset({"step"})),
+    "step_factor": ("schedule", frozenset({"step"})),
+}
+
+
 def own_values(optimizer: str) -> dict[str, float]:
     """What stands for the values of [training] that a file leaves open, by optimizer."""
     return {"learning_rate": 1e-3, "weight_decay": 0.0, **_OWN_VALUES.get(optimizer, {})}
@@ -383,6 +397,25 @@ class StudySpec(Table):
                 f"{self.training.length.unit} {min(unmeasured)}; training has "
                 f"{self.training.length}"
             )
+        if self.data.source in {"moons", "normal"} and self.data.scaling == "range":
+            yield (
+                f'[data] scaling = "range": {self.data.source} has no largest value; '
+                'write scaling = "standard"'
+            )
+        yield from self._read_by_nobody()
+
+    def _read_by_nobody(self) -> Iterator[str]:
+        """Dimensions that change no trial: their ledger would speak of what was never tried."""
+        for name in self.space.names:
+            key, readers = _READ_BY.get(name, ("", frozenset()))
+            tried = self._tried(key) if key else []
+            if key and not readers & set(tried):
+                yield (
+                    f"[space] {name}: no trial reads it, {key} is {shown(tried[0])}; leave it out, "
+                    f"or write {key} = {shown(min(readers))}"
+                )
+            if name in {"batch_norm", "dropout"} and not any(self._tried("hidden")):
+                yield f"[space] {name}: no trial reads it, there is no hidden layer"
 
     def _tried(self, key: str) -> list[Any]:
         """Values a key of [model] or [training] may have in a trial: the file's, or those tried."""

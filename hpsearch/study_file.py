@@ -136,9 +136,20 @@ def _check_combinations(spec: StudySpec, source: str) -> None:
         try:
             spec.settings(values)
         except ValidationError as error:
+            _check_without_space(spec, source, error)
             said = ", ".join(f"{name} = {shown(plain(value))}" for name, value in values.items())
             message = f"{source}: [space] {said}: {sentence(error.errors()[0])}"
             raise StudyFileError([message]) from error
+
+
+def _check_without_space(spec: StudySpec, source: str, found: ValidationError) -> None:
+    """Where [model] and [training] do not fit together by themselves, no value is to blame."""
+    try:
+        spec.settings({})
+    except ValidationError as error:
+        message = sentence(error.errors()[0])
+        if message == sentence(found.errors()[0]):
+            raise StudyFileError([f"{source}: [training]: {message}"]) from error
 
 
 def _problems(error: ValidationError, source: str) -> list[str]:

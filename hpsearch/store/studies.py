@@ -164,7 +164,8 @@ def load_study(database: Database, name: str) -> StoredStudy:
     known = study_names(database)
     if not known:
         raise UnknownStudyError(f"{name}: no such study; this database holds none yet")
-    near = difflib.get_close_matches(name, known, n=1) or known[:5]
+    # Studies that ship in a folder are stored under a name without it: course/moons, course-moons.
+    near = difflib.get_close_matches(name.replace("/", "-"), known, n=1) or known[:5]
     raise UnknownStudyError(f"{name}: no such study; there is {', '.join(near)}")
 
 

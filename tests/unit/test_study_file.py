@@ -493,9 +493,9 @@ def test_differences_name_each_changed_key():
 
 def test_a_dimension_more_or_less_is_a_difference():
     """A dimension that only one of two studies has is named."""
-    more = GOOD.replace("[search]", "momentum = { low = 0.5, high = 0.9 }\n[search]")
+    more = GOOD.replace("[search]", "beta1 = { low = 0.5, high = 0.9 }\n[search]")
     (line,) = parse_study(more, "study.toml").differences(parse_study(GOOD, "study.toml"))
-    assert line.startswith("[space] momentum: {")
+    assert line.startswith("[space] beta1: {")
     assert line.endswith("here, null there")
 
 
@@ -658,8 +658,8 @@ NUMBERS = {
     "learning_rate": st.floats(1e-12, 10),
     "weight_decay": st.floats(0, 1),
     "l2": st.floats(0, 1),
-    "momentum": st.floats(0, 0.999),
-    "epsilon": st.floats(1e-12, 1),
+    "l1": st.floats(0, 1),
+    "linf": st.floats(0, 1),
 }
 COUNTS = {"epochs": st.integers(1, 10_000), "batch_size": st.integers(1, 10_000)}
 CHOICES = {
@@ -890,3 +890,41 @@ def test_values_are_judged_beside_those_of_the_file(text):
     spec = parse_study(f'name = "a"\n{text}', "study.toml")
     for position in (0.0, 0.3, 0.7, 1.0):
         spec.settings(spec.space.at([position]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("beta1", '[training]\noptimizer = "sgd"\n[space]\nbeta1 = { low = 0.1, high = 0.9 }'),
+        ("step_factor", "[space]\nstep_factor = { low = 0.1, high = 0.9 }"),
+        ("dropout", "[model]\nhidden = []\n[space]\ndropout = { low = 0.1, high = 0.9 }"),
+        (
+            "rho",
+            '[space]\nrho = { low = 0.1, high = 0.9 }\noptimizer = { choices = ["sgd", "adam"] }',
+        ),
+    ],
+)
+def test_dimensions_that_change_nothing_are_refused(name, text):
+    """A dimension that no trial reads would be reported on as if it had been tried."""
+    with pytest.raises(StudyFileError) as caught:
+        parse_study(f'name = "a"\n{text}', "study.toml")
+    assert str(caught.value).startswith(f"study.toml: [space] {name}: no trial reads it")
+
+
+def test_a_dimension_that_some_trials_read_is_fine():
+    """Where one of the optimizers tried reads it, a hyperparameter may be searched."""
+    parse_study(
+        'name = "a"\n[space]\nmomentum = { low = 0.1, high = 0.9 }\n'
+        'optimizer = { choices = ["sgd", "momentum"] }',
+        "study.toml",
+    )
+
+
+def test_tables_that_do_not_fit_by_themselves_blame_no_dimension():
+    """What [model] and [training] get wrong between them is not said of a searched value."""
+    text = (
+        'name = "a"\n[model]\nbatch_norm = true\n[training]\nbatch_size = 1\n'
+        "[space]\nl2 = { low = 0, high = 1 }"
+    )
+    with pytest.raises(StudyFileError, match=r"study.toml: \[training\]: batch_norm needs batches"):
+        parse_study(text, "study.toml")
