@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hpsearch.report.figures.canvas import COLOURS, OTHERS, folded, key_below, panes
-from hpsearch.report.figures.curves import plot
+from hpsearch.report.figures.curves import mark_scored, plot, scored_key
 from hpsearch.report.figures.groups import by_value, labels_besides, named, others_line
 from hpsearch.report.figures.material import Material, Trial
 
@@ -41,9 +41,11 @@ def accuracy_curves(material: Material) -> Figure:
     for (label, trials), ax in zip(groups.items(), axes, strict=True):
         for trial in trials:
             _draw(ax, trial, _style(names.get(trial.number, ""), colours))
-        ax.set_title("\n".join([folded(label, round(width * 11)), *_ends(trials)]))
+        lines = [label, *_ends(trials, material.unit_of(trials[0]))]
+        ax.set_title("\n".join(folded(line, round(width * 12)) for line in lines))
     axes[0].set_ylim(0, 1.02)
     key = _key(colours) + others_line(sum(bool(n) and n not in colours for n in names.values()))
+    key += scored_key(material, [trial for trials in groups.values() for trial in trials])
     key_below(figure, key, 4)
     return figure
 
@@ -71,17 +73,24 @@ def _draw(ax: Axes, trial: Trial, style: dict[str, Any]) -> None:
     solid, dashed = {"color": COLOURS[0]} | style, {"color": COLOURS[1]} | style
     plot(ax, trial, _VALIDATION, label=f"validation, {trial.label}", **solid)
     plot(ax, trial, _TRAINING, linestyle="--", label=f"training, {trial.label}", **dashed)
+    if style != OTHERS:
+        mark_scored(ax, trial, _VALIDATION, solid["color"])
+        mark_scored(ax, trial, _TRAINING, dashed["color"])
 
 
-def _ends(trials: list[Trial]) -> list[str]:
-    """Under a title: how far apart a lone trial's curves end, or how many trials diverged."""
+def _ends(trials: list[Trial], unit: str) -> list[str]:
+    """Under a title: how far apart a lone trial's final accuracies are, or how many diverged."""
     diverged = sum(trial.diverged for trial in trials)
     if diverged:
         return ["diverged" if len(trials) == 1 else f"{diverged} diverged"]
-    training, validation = trials[0].last(_TRAINING), trials[0].last(_VALIDATION)
+    training, validation = trials[0].final(_TRAINING), trials[0].final(_VALIDATION)
     if len(trials) > 1 or training is None or validation is None:
         return []
-    return [f"ends at {training:.2f} and {validation:.2f}: gap {training - validation:.2f}"]
+    both, gap = f"{training:.2f} and {validation:.2f}", f"gap {training - validation:.2f}"
+    scored_at = trials[0].scored_at
+    if scored_at is None:
+        return [f"ends at {both}: {gap}"]
+    return [f"at {unit} {scored_at}: {both}, {gap}"]
 
 
 def _key(colours: Mapping[str, str]) -> list[Line2D]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.canvas import COLOURS, folded, panes
-from hpsearch.report.figures.curves import plot
+from hpsearch.report.figures.curves import mark_scored, plot, scored_key
 from hpsearch.report.figures.labels import options_of, value_label
 from hpsearch.report.figures.material import Material, Trial
 from hpsearch.report.numbers import count, score
@@ -39,13 +39,16 @@ def best_trials(material: Material) -> Figure:
         head = f"Best-{place} (val acc: {score(trial.score)})"
         ax.set_title(f"{head}\n{_values(material, trial.values)}", fontsize=8)
     axes[0].set_ylim(0, 1.02)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    handles = axes[0].get_legend_handles_labels()[0] + scored_key(material, best)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
 def _draw(ax: Axes, trial: Trial) -> None:
     plot(ax, trial, "validation_accuracy", color=COLOURS[0], label="validation")
     plot(ax, trial, "training_accuracy", color=COLOURS[1], linestyle="--", label="training")
+    mark_scored(ax, trial, "validation_accuracy", COLOURS[0])
+    mark_scored(ax, trial, "training_accuracy", COLOURS[1])
 
 
 def _values(material: Material, values: Mapping[str, Any]) -> str:

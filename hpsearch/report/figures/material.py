@@ -24,6 +24,7 @@ class Trial:
 
     Attributes:
         label: What it is called, told apart from all others.
+        scored_at: The measurement its score belongs to; None where that is the last one.
         epochs: (number, metrics) of every measurement; a metric that was not finite is None.
         diagnoses: What its layers looked like, at the steps the study file asked for.
     """
@@ -34,6 +35,7 @@ class Trial:
     values: dict[str, Any]
     score: float | None
     loss: float | None
+    scored_at: int | None
     epochs: tuple[tuple[int, dict[str, float | None]], ...]
     diagnoses: tuple[JSON, ...]
 
@@ -48,8 +50,13 @@ class Trial:
         kept = [(n, v) for n, v in points if v is not None and math.isfinite(v)]
         return [n for n, _ in kept], [v for _, v in kept]
 
-    def last(self, metric: str) -> float | None:
-        """The metric at its last measurement; None where it was not measured or not finite."""
+    def final(self, metric: str) -> float | None:
+        """The metric of the measurement its score belongs to, of the last one without a score.
+
+        None where it was not measured or not finite.
+        """
+        if self.scored_at is not None:
+            return self.at(self.scored_at, metric)
         return self.epochs[-1][1].get(metric) if self.epochs else None
 
     def at(self, step: int, metric: str) -> float | None:
@@ -122,6 +129,7 @@ def _trial(document: JSON, label: str) -> Trial:
         values=document["values"],
         score=document["score"],
         loss=document.get("loss"),
+        scored_at=document.get("scored_at"),
         epochs=tuple((e["epoch"], e["metrics"]) for e in document["epochs"]),
         diagnoses=tuple(document.get("diagnoses") or ()),
     )

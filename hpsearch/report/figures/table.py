@@ -33,6 +33,8 @@ class OutcomeTable:
 def outcome_table(material: Material) -> OutcomeTable:
     """Final accuracies and losses of every trial, the best first if there is a range to search.
 
+    With early stopping they are those of the measurement that gave the score, not of the last.
+
     Raises:
         CannotDrawError: If no trial is finished.
     """
@@ -61,15 +63,23 @@ def _columns(material: Material) -> dict[str, Cell]:
     columns: dict[str, Cell] = {}
     if any(trial.state != TrialState.COMPLETE for trial in material.trials):
         columns["state"] = lambda trial: trial.state
-    columns["training accuracy"] = lambda trial: _figure(trial.last("training_accuracy"), 4)
+    if any(trial.scored_at is not None for trial in material.trials):
+        columns[f"scored at {material.unit}"] = _scored_at
+    columns["training accuracy"] = lambda trial: _figure(trial.final("training_accuracy"), 4)
     scored = "validation accuracy" if material.spec.holds_out else "accuracy, all rows"
-    columns[scored] = lambda trial: _figure(trial.last("validation_accuracy"), 4)
-    columns["training loss"] = lambda trial: _figure(trial.last("training_loss"), 6)
+    columns[scored] = lambda trial: _figure(trial.final("validation_accuracy"), 4)
+    columns["training loss"] = lambda trial: _figure(trial.final("training_loss"), 6)
     step = material.report.cost_at
     if step is not None:
         head = f"training loss of {material.unit} {step}"
         columns[head] = lambda trial: _figure(trial.at(step, "training_loss"), 6)
     return columns | _published_columns(material)
+
+
+def _scored_at(trial: Trial) -> str:
+    last = trial.epochs[-1][0] if trial.epochs else None
+    step = last if trial.scored_at is None else trial.scored_at
+    return "-" if step is None or trial.score is None else str(step)
 
 
 def _published_columns(material: Material) -> dict[str, Cell]:

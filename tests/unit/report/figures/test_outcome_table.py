@@ -32,6 +32,24 @@ def test_a_row_has_final_figures_and_the_cost_at_an_epoch(make_grid):
     )
 
 
+def test_early_stopping_gives_the_figures_of_the_score(make_grid):
+    """A trial scored at epoch 2 of 3 has accuracies and loss of epoch 2, and the epoch is named."""
+    diverged = {"state": "diverged", "score": None, "epochs": []}
+    space = {"optimizer": {"choices": ["sgd", "adam", "adamw"]}, "batch_norm": {"choices": [True]}}
+    table = outcome_table(make_grid(space, changed={0: {"scored_at": 2}, 2: diverged}))
+    assert table.head[2:] == (
+        "scored at epoch",
+        "training accuracy",
+        "validation accuracy",
+        "training loss",
+    )
+    assert [row[2:] for row in table.rows] == [
+        ("2", "0.6000", "0.4000", "1.000000"),
+        ("3", "0.9000", "0.6000", "1.666667"),
+        ("-", "-", "-", "-"),
+    ]
+
+
 def test_published_figures_stand_beside_ours_with_their_note(make_grid):
     """Columns of published figures by the trial's label, and below the table what is to be said."""
     table = outcome_table(make_grid(OPTIMIZERS, report={"published": PUBLISHED}))

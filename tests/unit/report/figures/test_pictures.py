@@ -196,6 +196,23 @@ def test_missing_metrics_are_no_points(make_spec, make_trial):
     assert "gap" not in titles(figure)[0]
 
 
+def test_early_stopping_shows_the_epoch_of_the_score(make_grid):
+    """A trial scored at epoch 2 of 3 has its figures of epoch 2, and a dot there on both curves."""
+    material = make_grid(changed={0: {"scored_at": 2, "score": 0.9}})
+    figure = accuracy_curves(material)
+    first, second = (title.replace("\n", " ") for title in titles(figure)[:2])
+    assert first.endswith("batch norm at epoch 2: 0.60 and 0.40, gap 0.20")
+    assert second.endswith("batch norm ends at 0.90 and 0.60: gap 0.30")
+    assert legend(figure) == ["training", "validation", "epoch of the score"]
+    best = best_trials(material)
+    assert legend(best) == ["validation", "training", "epoch of the score"]
+    for drawn in (figure, best):
+        assert [len(ax.get_lines()) for ax in drawn.axes] == [4, 2, 2, 2, 2, 2]
+        curves, dots = drawn.axes[0].get_lines()[:2], drawn.axes[0].get_lines()[2:]
+        assert [points(dot) for dot in dots] == [([2], [0.4]), ([2], [0.6])]
+        assert [dot.get_color() for dot in dots] == [curve.get_color() for curve in curves]
+
+
 # ------------------------------------------------------------------------ panels
 
 
