@@ -308,12 +308,47 @@ def test_layers_are_columns_and_trials_are_rows(make_grid, layer):
     assert sum(heights) == pytest.approx(1)
 
 
-def test_each_diagnosed_step_is_a_row(make_grid, layer):
-    """A trial diagnosed twice has two rows; the later one names its epoch."""
-    twice = {"diagnoses": [{"step": step, "layers": [layer(1)]} for step in (0, 3)]}
-    first, second = (ax.get_ylabel() for ax in layers(make_grid(changed={0: twice})).axes)
-    assert "epoch" not in first
-    assert "epoch 3" in second
+@pytest.mark.parametrize(
+    ("steps", "labels"),
+    [
+        ((0, 3), ["untrained: learning rate 0.1, with batch norm", "epoch 3: learning rate 0.1,"]),
+        ((0,), ["learning rate 0.1, with batch norm"]),
+        ((3,), ["epoch 3: learning rate 0.1, with batch norm"]),
+    ],
+)
+def test_each_diagnosed_step_is_a_row(make_grid, layer, steps, labels):
+    """A row's label begins with its epoch, which is never what is cut off; 0 is untrained."""
+    found = {"diagnoses": [{"step": step, "layers": [layer(1)]} for step in steps]}
+    shown = [label_of_row(ax) for ax in layers(make_grid(changed={0: found})).axes]
+    assert len(shown) == len(steps)
+    assert all(text.startswith(label) for text, label in zip(shown, labels, strict=True))
+
+
+def label_of_row(ax):
+    return ax.get_ylabel().replace("\n", " ")
+
+
+def test_of_many_diagnosed_trials_the_best_are_rows(make_search, layer):
+    """20 trials of 5 steps: the best two, all their rows together, and a row as high as ever."""
+    steps = [{"step": step, "layers": [layer(1)]} for step in range(5)]
+    material = make_search(20)
+    trials = tuple(replace(trial, diagnoses=tuple(steps)) for trial in material.trials)
+    figure = layers(replace(material, trials=trials))
+    assert [label_of_row(ax)[:11] for ax in figure.axes] == [
+        *("untrained: ", "epoch 1: le", "epoch 2: le", "epoch 3: le", "epoch 4: le"),
+    ] * 2
+    assert ["0.00119" in label_of_row(ax) for ax in figure.axes] == [True] * 5 + [False] * 5
+    assert all("0.00118" in label_of_row(ax) for ax in figure.axes[5:])
+    assert figure.get_suptitle().replace("\n", " ").endswith("best 2 of 20 trials")
+    assert figure.get_figheight() == pytest.approx(10 * 1.9 + 0.8)
+
+
+def test_a_trial_of_too_many_steps_shows_the_first(make_grid, layer):
+    """20 diagnoses of one trial are 12 rows, and the title says so."""
+    steps = [{"step": step, "layers": [layer(1)]} for step in range(20)]
+    figure = layers(make_grid(changed={0: {"diagnoses": steps}}))
+    assert len(figure.axes) == 12
+    assert "first 12 of 20 steps" in figure.get_suptitle().replace("\n", " ")
 
 
 def test_layers_that_are_not_finite_are_said_to_be(make_grid, layer):
