@@ -86,7 +86,7 @@ def _ends(trials: list[Trial], unit: str) -> list[str]:
     training, validation = trials[0].final(_TRAINING), trials[0].final(_VALIDATION)
     if len(trials) > 1 or training is None or validation is None:
         return []
-    both, gap = f"{training:.2f} and {validation:.2f}", f"gap {training - validation:.2f}"
+    both, gap = f"{training:.2f} and {validation:.2f}", f"gap {training - validation:z.2f}"
     scored_at = trials[0].scored_at
     if scored_at is None:
         return [f"ends at {both}: {gap}"]

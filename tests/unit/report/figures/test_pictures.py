@@ -171,6 +171,14 @@ def test_accuracy_curves_show_the_gap_of_each_trial(make_grid):
     assert legend(figure) == ["training", "validation"]
 
 
+def test_no_gap_has_a_minus_before_nothing(make_grid):
+    """Validation ahead by 0.004 is a gap of 0.00; ahead by 0.1 it is -0.10."""
+    ends = [{"training_accuracy": 0.5, "validation_accuracy": v} for v in (0.504, 0.6)]
+    changed = {n: {"epochs": [{"epoch": 1, "metrics": m}]} for n, m in enumerate(ends)}
+    shown = titles(accuracy_curves(make_grid(changed=changed)))
+    assert [title.rsplit(": ")[-1] for title in shown[:2]] == ["gap 0.00", "gap -0.10"]
+
+
 def test_accuracy_curves_may_share_an_axes_by_value(make_grid):
     """With `panel` an axes holds all trials of one value, each in its colour of the legend."""
     figure = accuracy_curves(make_grid(report={"panel": "learning_rate"}))
