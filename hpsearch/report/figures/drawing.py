@@ -56,6 +56,6 @@ def draw(material: Material, names: Sequence[FigureName]) -> Drawings:
 
 def _file(material: Material, name: FigureName) -> tuple[str, bytes]:
     if name == "table":
-        return "table.md", outcome_table(material).markdown().encode()
+        return "table.md", outcome_table(material, None).markdown().encode()
     with house_style():
         return f"{name}.png", png(PICTURES[name](material))

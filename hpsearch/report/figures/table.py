@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.labels import options_of
 from hpsearch.report.figures.material import Material, Trial
+from hpsearch.report.numbers import count
 from hpsearch.states import TrialState
 from hpsearch.study import Published
+
+# As many lines as a terminal shows at once, and as many trials as the other figures draw.
+PRINTED = 20
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,14 @@ class OutcomeTable:
         return "\n".join(lines) + "\n"
 
 
-def outcome_table(material: Material) -> OutcomeTable:
+def outcome_table(material: Material, most: int | None = PRINTED) -> OutcomeTable:
     """Final accuracies and losses of every trial, the best first if there is a range to search.
 
     With early stopping they are those of the measurement that gave the score, not of the last.
+
+    Args:
+        material: The study.
+        most: Of more trials than this only so many, the best; None for all, as the file has them.
 
     Raises:
         CannotDrawError: If no trial is finished.
@@ -42,15 +50,24 @@ def outcome_table(material: Material) -> OutcomeTable:
         raise CannotDrawError("no trial is finished yet")
     columns = _columns(material)
     trials = _ordered(material)
+    notes = _notes(material)
+    if most is not None and len(trials) > most:
+        notes.append(f"The best {most}; {count(len(trials) - most, 'more trial')} in the file.")
+        trials = _best_first(material)[:most]
     rows = tuple((t.label, *(cell(t) for cell in columns.values())) for t in trials)
     title = material.title("how the trials ended")
-    return OutcomeTable(title, ("trial", *columns), rows, tuple(_notes(material)))
+    return OutcomeTable(title, ("trial", *columns), rows, tuple(notes))
 
 
 def _ordered(material: Material) -> list[Trial]:
     space = material.spec.space
     if all(options_of(space, name) for name in space.names):
         return list(material.trials)
+    return _best_first(material)
+
+
+def _best_first(material: Material) -> list[Trial]:
+    """All trials; those without a score are last."""
     best = material.best(len(material.trials))
     return best + [trial for trial in material.trials if trial not in best]
 

@@ -3,6 +3,7 @@
 import pytest
 
 from hpsearch.errors import CannotDrawError
+from hpsearch.report.figures.drawing import draw
 from hpsearch.report.figures.material import Material
 from hpsearch.report.figures.table import outcome_table
 
@@ -77,6 +78,28 @@ def test_a_search_lists_its_best_first(make_search, make_grid):
     """Trials of a range stand by their score, those of a grid as it was written."""
     assert outcome_table(make_search(3)).rows[0][0].startswith("learning rate 0.00102")
     assert outcome_table(make_grid()).rows[0][0].startswith("learning rate 0.1")
+
+
+def test_of_many_trials_the_best_are_printed_and_all_written(make_search):
+    """The terminal gets the best 20 of 60 and is told of the others; the file has all of them."""
+    search = make_search(60)
+    printed = outcome_table(search)
+    assert printed.rows == outcome_table(search, None).rows[:20]
+    assert printed.notes == ("The best 20; 40 more trials in the file.",)
+    written = draw(search, ["table"]).files["table.md"].decode()
+    assert written.count("learning rate") == 60
+    assert "more trial" not in written
+    assert outcome_table(make_search(20)).notes == ()
+
+
+def test_a_large_grid_prints_its_best(make_grid):
+    """In the file a grid stands as it was written; of too many the best are printed, best first."""
+    rates = {"choices": [round(0.01 * n, 2) for n in range(1, 12)]}
+    space = {"learning_rate": rates, "batch_norm": {"choices": [True, False]}}
+    grid = make_grid(space, changed={n: {"score": n / 100} for n in range(22)})
+    labels = [trial.label for trial in grid.trials]
+    assert [row[0] for row in outcome_table(grid).rows] == labels[:1:-1]
+    assert [row[0] for row in outcome_table(grid, None).rows] == labels
 
 
 def test_nothing_finished_is_no_table(make_spec):
