@@ -839,6 +839,10 @@ def test_defaults_of_an_optimizer_written_out_are_no_difference():
 
 ODD = [
     (
+        '[data]\nsource = "moons"\nscaling = "range"\n[space]\nl2 = { low = 0, high = 1 }',
+        '[data] scaling = "range": moons has no largest value; write scaling = "standard"',
+    ),
+    (
         "[training]\ndraws = { weights = 1, batches = 2 }\n[space]\nl2 = { low = 0, high = 1 }",
         "[training] draws: with the same draws every repeat of a finalist is the same",
     ),

@@ -350,7 +350,6 @@ def test_a_pickled_array_is_never_loaded(study, tmp_path, refused):
         ({"limit": 801}, "at most 800"),
         ({"limit": 2}, "no validation row"),
         ({"samples": 2}, "no test row"),
-        ({"scaling": "range"}, "no largest value"),
         ({"samples": 10**18}, "write fewer"),
         ({"noise": 1e300}, "less noise"),
     ],
