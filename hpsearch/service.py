@@ -18,7 +18,14 @@ from typing import Any, Literal
 
 from hpsearch.data.prepared import Prepared, prepare
 from hpsearch.data.sources import check_test_rows
-from hpsearch.errors import HpsearchError, Interrupted, StudyChangedError, UserError
+from hpsearch.errors import (
+    HpsearchError,
+    Interrupted,
+    NoStudiesError,
+    OldDatabaseError,
+    StudyChangedError,
+    UserError,
+)
 from hpsearch.final import open_sealed_test
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
@@ -104,10 +111,11 @@ class Search:
         if self._options.launcher == "local":
             warm_up()
         prepared = prepare(self.spec, self._options.data_dir)
-        self.database = open_database(self._options.database, create=True)
-        study = find_study(self.database, self.spec.name)
+        self.database = self._database_as_it_is()
+        study = find_study(self.database, self.spec.name) if self.database else None
         if study is None and self._options.open_test and self.spec.confirms:
             check_test_rows(self.spec, self._options.data_dir)
+        self.database = self.database or open_database(self._options.database, create=True)
         created = None if study else self._create(prepared)
         if created is not None:
             return created
@@ -116,6 +124,15 @@ class Search:
         check_same(study, self.spec)
         self.resumed = True
         return refresh_report(self.database, study, self.spec, self._source)
+
+    def _database_as_it_is(self) -> Database | None:
+        """The database where there is one: what is still to be checked must not leave a new one."""
+        try:
+            return open_database(self._options.database)
+        except NoStudiesError:
+            return None
+        except OldDatabaseError:
+            return open_database(self._options.database, create=True)
 
     def _create(self, prepared: Prepared) -> StoredStudy | None:
         return create_study(
