@@ -141,13 +141,17 @@ def started(hpsearch: Command) -> Iterator[Callable[..., subprocess.Popen[str]]]
 
 def kill_session(process: subprocess.Popen[str]) -> None:
     """SIGKILL to a command and everything it started."""
-    family = [process.pid, *(p.pid for p in session_of(process))]
-    for pid in family:
+    signal_session(process, signal.SIGKILL)
+    process.wait()
+
+
+def signal_session(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """A signal to a command and everything it started."""
+    for pid in [process.pid, *(p.pid for p in session_of(process))]:
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except ProcessLookupError:
             continue
-    process.wait()
 
 
 def session_of(process: subprocess.Popen[str]) -> list[psutil.Process]:

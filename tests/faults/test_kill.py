@@ -16,6 +16,7 @@ from tests.acceptance.conftest import (
     comparable,
     kill_session,
     session_of,
+    signal_session,
     until,
     workers_of,
 )
@@ -47,6 +48,20 @@ def counted(hpsearch: Command, which: str) -> int:
             return 0  # the tables are not there yet
 
 
+def kill_amid_training(hpsearch: Command, search: subprocess.Popen[str]) -> None:
+    """SIGKILL to all while a trial is being trained, not between two claims."""
+
+    def caught() -> bool:
+        signal_session(search, signal.SIGSTOP)
+        if running(hpsearch):
+            return True
+        signal_session(search, signal.SIGCONT)
+        return False
+
+    until(caught, "a trial being trained")
+    kill_session(search)
+
+
 def test_killed_workers_and_start_lose_nothing(hpsearch: Command, started: Starter):
     """Kill -9 of a worker, then of everything: the same command ends with the same table."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)
@@ -55,7 +70,7 @@ def test_killed_workers_and_start_lose_nothing(hpsearch: Command, started: Start
     os.kill(workers_of(search)[0].pid, signal.SIGKILL)
     before = finished(hpsearch)
     until(lambda: finished(hpsearch) > before + 10, "progress after a worker's death")
-    kill_session(search)
+    kill_amid_training(hpsearch, search)
     assert finished(hpsearch) < 120, "the search was over before it could be killed"
 
     assert hpsearch("start", file, *LOCAL).returncode == 0
