@@ -34,7 +34,7 @@ from hpsearch.nn.examples import Examples
 from hpsearch.nn.kernels import VARIABLE
 from hpsearch.nn.sizing import member_bytes
 from hpsearch.nn.training import Member, population_size, train
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 
 STEPS = 200
 LEARNING_RATE = 1e-3

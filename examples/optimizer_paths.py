@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpsearch.nn.optimizers import PopulationOptimizer
-from hpsearch.study import TrainingSpec
+from hpsearch.settings import TrainingSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,13 +15,14 @@ from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import wilson_interval
+from hpsearch.settings import TrialSettings
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.openings import Opening, begin_opening, finish_opening, test_figure
 from hpsearch.store.results import TrialResult
 from hpsearch.store.studies import StoredStudy, load_study
 from hpsearch.store.workers import register_worker, worker_stopped
-from hpsearch.study import SOURCES_WITH_TEST_ROWS, TrialSettings
+from hpsearch.study import SOURCES_WITH_TEST_ROWS
 from hpsearch.worker import checked_data, machine_fingerprint
 
 TEST_METRIC = "test_accuracy"

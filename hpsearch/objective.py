@@ -11,11 +11,12 @@ from typing import Protocol
 
 from hpsearch.data.prepared import Prepared
 from hpsearch.nn.training import Member, TrainedMember, population_size, train
+from hpsearch.settings import TrialSettings
 from hpsearch.space import Value
 from hpsearch.states import TrialState
 from hpsearch.store.leases import ClaimedTrial
 from hpsearch.store.results import TrialResult
-from hpsearch.study import StudySpec, TrialSettings
+from hpsearch.study import StudySpec
 
 # A member with the row of its trial.
 _Named = tuple[int, Member]

@@ -182,6 +182,14 @@ class Dimension:
     name: str
     range: Range
 
+    def ends(self) -> list[dict[str, Value]]:
+        """What each end of the range sets, all choices being ends: mostly this one key."""
+        return [setting(self.name, end) for end in self.range.ends()]
+
+    def sets(self, *keys: str) -> bool:
+        """Whether a value of the range sets one of these keys."""
+        return any(key in end for end in self.ends() for key in keys)
+
 
 @dataclass(frozen=True)
 class Box:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -20,12 +18,11 @@ from pydantic import (
 )
 
 from hpsearch.dimensions import SpaceReader
-from hpsearch.keys import BatchSize, Count, CountFromZero, Number, Table, a_number
+from hpsearch.keys import Count, CountFromZero, Number, Table, a_number
+from hpsearch.settings import READ_BY, ModelSpec, TrainingSpec, TrialSettings, own_values
 from hpsearch.space import Box, Interval, Value, plain, setting
 from hpsearch.wording import nearest, place, shown
 
-# How often a training given in iterations is measured where the file does not say.
-_MEASUREMENTS = 50
 # Rows are planned all at once; who wants more combinations than this wants a sample of them.
 _LARGEST_GRID = 100_000
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -109,147 +106,6 @@ class DataSpec(Table):
         return "standard" if self.source == "moons" else "range"
 
 
-class Normal(Table):
-    """`initializer = { normal = STD }`: weights from a normal distribution."""
-
-    normal: Annotated[Number, Field(gt=0)]
-
-
-class Constant(Table):
-    """`initializer = { constant = VALUE }`: every weight the same, to show why that fails."""
-
-    constant: Number
-
-
-Initializer = Literal["he", "xavier", "glorot"] | Normal | Constant
-
-
-class ModelSpec(Table):
-    """[model]: the network between the inputs and the classes."""
-
-    hidden: tuple[Count, ...] = (50,)
-    activation: Literal["relu", "leaky_relu", "sigmoid", "tanh"] = "relu"
-    initializer: Initializer = "he"
-    batch_norm: bool = False
-    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    output: Literal["softmax", "sigmoid"] = "softmax"
-
-
-_OWN_VALUES: Mapping[str, Mapping[str, float]] = {
-    "adagrad": {"learning_rate": 1e-2, "epsilon": 1e-7},
-    "rmsprop": {"rho": 0.9, "epsilon": 1e-8},
-    "adadelta": {"learning_rate": 1.0, "rho": 0.95, "epsilon": 1e-6},
-    "adam": {"epsilon": 1e-8},
-    "adamw": {"weight_decay": 1e-2, "epsilon": 1e-8},
-}
-
-
-# Keys that only some values of another key make use of.
-_READ_BY: Mapping[str, tuple[str, frozenset[str]]] = {
-    "momentum": ("optimizer", frozenset({"momentum", "nesterov"})),
-    "dampening": ("optimizer", frozenset({"momentum"})),
-    "beta1": ("optimizer", frozenset({"adam", "adamw"})),
-    "beta2": ("optimizer", frozenset({"adam", "adamw"})),
-    "rho": ("optimizer", frozenset({"rmsprop", "adadelta"})),
-    "epsilon": ("optimizer", frozenset({"adagrad", "rmsprop", "adadelta", "adam", "adamw"})),
-    "schedule_end": ("schedule", frozenset({"linear", "cosine"})),
-    "step_every": ("schedule", frozenset({"step"})),
-    "step_factor": ("schedule", frozenset({"step"})),
-}
-
-
-def own_values(optimizer: str) -> dict[str, float]:
-    """What stands for the values of [training] that a file leaves open, by optimizer."""
-    return {"learning_rate": 1e-3, "weight_decay": 0.0, **_OWN_VALUES.get(optimizer, {})}
-
-
-class Draws(Table):
-    """`draws = { weights = S, batches = S }`: as published code draws with NumPy's RandomState.
-
-    Initial weights come from RandomState(weights), the order of epoch e = 0, 1, ... from
-    RandomState(batches + e); the trial's own seed is then of no consequence.
-    """
-
-    weights: Annotated[int, BeforeValidator(a_number), Field(ge=0, lt=2**31)]
-    batches: Annotated[int, BeforeValidator(a_number), Field(ge=0, lt=2**31)]
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a network trains, and how often it is measured.
-
-    Attributes:
-        count: Epochs or iterations; 0 measures the untrained network.
-        unit: What is counted; curves are numbered in it, from 1 (0 for the untrained network).
-        every: Units between two measurements; the last unit is always measured.
-    """
-
-    count: int
-    unit: Literal["epoch", "iteration"]
-    every: int = 1
-
-    @property
-    def steps(self) -> list[int]:
-        """Numbers of the measurements: every, 2 every, ..., count; [0] when nothing is trained."""
-        return sorted({*range(self.every, self.count + 1, self.every), self.count})
-
-    def __str__(self) -> str:
-        often = f", measured every {self.every}" if self.every > 1 else ""
-        return f"{self.count} {self.unit}{'' if self.count == 1 else 's'}{often}"
-
-
-class TrainingSpec(Table):
-    """[training]: how a network is trained. Rates are per update, decay is decoupled.
-
-    What is None stands for what the optimizer's paper or its common use says.
-    """
-
-    optimizer: Literal[
-        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw"
-    ] = "adam"
-    learning_rate: Annotated[Number, Field(gt=0)] | None = None
-    weight_decay: Annotated[Number, Field(ge=0)] | None = None
-    l2: Annotated[Number, Field(ge=0)] = 0.0
-    l1: Annotated[Number, Field(ge=0)] = 0.0
-    linf: Annotated[Number, Field(ge=0)] = 0.0
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    dampening: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    beta1: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[Number, Field(ge=0, lt=1)] = 0.999
-    rho: Annotated[Number, Field(ge=0, lt=1)] | None = None
-    epsilon: Annotated[Number, Field(gt=0)] | None = None
-    schedule: Literal["constant", "linear", "step", "cosine"] = "constant"
-    schedule_end: Annotated[Number, Field(ge=0, le=1)] = 0.01
-    step_every: Annotated[Number, Field(gt=0, lt=1)] = 0.3
-    step_factor: Annotated[Number, Field(gt=0, lt=1)] = 0.1
-    warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    epochs: CountFromZero | None = None
-    iterations: CountFromZero | None = None
-    measure_every: Count | None = None
-    batch_size: BatchSize = 32
-    training_metrics: Literal["batches", "rows"] = "batches"
-    patience: Count | None = None
-    precision: Literal["float32", "float64"] = "float32"
-    draws: Draws | None = None
-    diagnose: tuple[CountFromZero, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if self.epochs is not None and self.iterations is not None:
-            raise ValueError("write epochs or iterations, not both")
-        if self.measure_every is not None and self.iterations is None:
-            raise ValueError("measure_every counts iterations: write iterations instead of epochs")
-        return self
-
-    @property
-    def length(self) -> Length:
-        """How long to train: what the file says, or 10 epochs."""
-        if self.iterations is not None:
-            every = self.measure_every or max(1, self.iterations // _MEASUREMENTS)
-            return Length(self.iterations, "iteration", every)
-        return Length(10 if self.epochs is None else self.epochs, "epoch")
-
-
 class SearchSpec(Table):
     """[search]: how many trials, and who proposes them.
 
@@ -301,44 +157,6 @@ class ReportSpec(Table):
         if figures is not None and not figures:
             raise ValueError("name at least one figure, or leave the key out")
         return figures
-
-
-class TrialSettings(Table):
-    """Everything one trial trains with: the file's values with its own put in."""
-
-    model: ModelSpec
-    training: TrainingSpec
-
-    @model_validator(mode="after")
-    def _can_be_trained(self) -> Self:
-        if self.model.batch_norm and self.training.batch_size == 1:
-            raise ValueError("batch_norm needs batches of 2 rows or more, got batch_size = 1")
-        return self
-
-    @property
-    def shape(self) -> tuple[Hashable, ...]:
-        """Trials of equal shapes can be stacked: their arrays are as large and as many.
-
-        Optimizers, rates, decays, scales and patience may differ.
-        """
-        model, training = self.model, self.training
-        return (
-            model.hidden,
-            model.activation,
-            model.batch_norm,
-            model.dropout > 0,
-            model.output,
-            training.length,
-            training.batch_size,
-            training.precision,
-            training.training_metrics,
-            training.diagnose,
-        )
-
-    @property
-    def shape_digest(self) -> str:
-        """16 characters that stand for the shape, where it is stored."""
-        return hashlib.sha256(repr(self.shape).encode()).hexdigest()[:16]
 
 
 _SPACE = SpaceReader(ModelSpec, TrainingSpec)
@@ -407,7 +225,7 @@ class StudySpec(Table):
     def _read_by_nobody(self) -> Iterator[str]:
         """Dimensions that change no trial: their ledger would speak of what was never tried."""
         for name in self.space.names:
-            key, readers = _READ_BY.get(name, ("", frozenset()))
+            key, readers = READ_BY.get(name, ("", frozenset()))
             tried = self._tried(key) if key else []
             if key and not readers & set(tried):
                 yield (
@@ -421,18 +239,17 @@ class StudySpec(Table):
         """Values a key of [model] or [training] may have in a trial: the file's, or those tried."""
         found, always = [], False
         for dimension in self.space.dimensions:
-            every = [setting(dimension.name, end) for end in dimension.range.ends()]
-            mine = [keys[key] for keys in every if key in keys]
+            ends = dimension.ends()
+            mine = [keys[key] for keys in ends if key in keys]
             found += mine
-            always = always or len(mine) == len(every)
+            always = always or len(mine) == len(ends)
         owner = self.model if key in ModelSpec.model_fields else self.training
         # What every trial brings itself leaves the file's own value unused.
         return found if always else [getattr(owner, key), *found]
 
     def _searched(self, *keys: str) -> bool:
         """Whether any of these keys differs between trials."""
-        ends = [(d.name, end) for d in self.space.dimensions for end in d.range.ends()]
-        return any(key in setting(name, end) for name, end in ends for key in keys)
+        return any(dimension.sets(*keys) for dimension in self.space.dimensions)
 
     def _unlike_a_grid(self) -> Iterator[str]:
         """What a grid cannot have; every line says where it stands."""

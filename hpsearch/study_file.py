@@ -15,17 +15,9 @@ from pydantic_core import ErrorDetails
 
 from hpsearch.errors import StudyFileError
 from hpsearch.keys import forms_of, inner_keys
+from hpsearch.settings import ModelSpec, TrainingSpec
 from hpsearch.space import plain
-from hpsearch.study import (
-    ConfirmationSpec,
-    DataSpec,
-    ModelSpec,
-    Published,
-    ReportSpec,
-    SearchSpec,
-    StudySpec,
-    TrainingSpec,
-)
+from hpsearch.study import ConfirmationSpec, DataSpec, Published, ReportSpec, SearchSpec, StudySpec
 from hpsearch.wording import of_likeliest_form, place, sentence, shown
 
 # TOML asks for 64-bit integers and no more.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from hpsearch.nn.examples import Examples
-    from hpsearch.study import TrialSettings
+    from hpsearch.settings import TrialSettings
 
 # Rows measured at a time, so that memory stays bounded for any split. The number is the same for
 # every population: a product's last bits may depend on how many rows it has.

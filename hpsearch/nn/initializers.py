@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpsearch.study import Constant, Initializer, Normal
+from hpsearch.settings import Constant, Initializer, Normal
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hpsearch.study import Draws
+    from hpsearch.settings import Draws
 
 
 @dataclass(frozen=True)

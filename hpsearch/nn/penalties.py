@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpsearch.nn.layers.layout import Spans
-    from hpsearch.study import TrainingSpec
+    from hpsearch.settings import TrainingSpec
 
 
 def penalty_values(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpsearch.nn.minibatches import Noise
-    from hpsearch.study import ModelSpec
+    from hpsearch.settings import ModelSpec
 
 
 @dataclass(frozen=True)

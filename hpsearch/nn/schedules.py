@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from hpsearch.study import TrainingSpec
+    from hpsearch.settings import TrainingSpec
 
 # What decides the factors, beside the number of updates.
 _KEYS = ("schedule", "schedule_end", "step_every", "step_factor", "warmup")

@@ -10,7 +10,7 @@ from hpsearch.nn.optimizers import OPTIMIZERS
 from hpsearch.nn.population import Architecture
 
 if TYPE_CHECKING:
-    from hpsearch.study import TrainingSpec, TrialSettings
+    from hpsearch.settings import TrainingSpec, TrialSettings
 
 # Twice as many gained only another 4 % on 64-50-10 and 16 % on 2-5-2-2, and a larger claim leaves
 # fewer trials to other workers.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpsearch.nn.examples import Examples
-    from hpsearch.study import TrainingSpec, TrialSettings
+    from hpsearch.settings import TrainingSpec, TrialSettings
 
 __all__ = [
     "Member",

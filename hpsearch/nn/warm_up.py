@@ -12,7 +12,7 @@ from hpsearch.nn.kernels import kernels_name
 from hpsearch.nn.losses import LOSSES
 from hpsearch.nn.optimizers import OPTIMIZERS
 from hpsearch.nn.training import Member, train
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 
 
 def load_kernels() -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from hpsearch.report.numbers import count
-from hpsearch.space import Box, Dimension, setting
-from hpsearch.study import Length, StudySpec
-
-_KEYS = {"epochs", "iterations"}
+from hpsearch.settings import Length
+from hpsearch.space import Box
+from hpsearch.study import StudySpec
 
 
 def lengths(spec: StudySpec) -> list[Length]:
     """The different lengths at the ends of the space: of a range its shortest and longest."""
     first = {dimension.name: dimension.range.ends()[0] for dimension in spec.space.dimensions}
-    deciding = tuple(filter(_decides, spec.space.dimensions))
+    deciding = tuple(d for d in spec.space.dimensions if d.sets("epochs", "iterations"))
     points = [first | values for values in Box(deciding).corners()] if deciding else [first]
     return list(dict.fromkeys(spec.settings(values).training.length for values in points))
 
@@ -28,11 +27,6 @@ def length_text(spec: StudySpec) -> str:
 def units(spec: StudySpec) -> list[str]:
     """What the trials' curves are numbered in: "epoch", "iteration", or both."""
     return list(dict.fromkeys(length.unit for length in lengths(spec)))
-
-
-def _decides(dimension: Dimension) -> bool:
-    """Whether a value of the dimension sets a key that makes a trial's length."""
-    return any(_KEYS & setting(dimension.name, end).keys() for end in dimension.range.ends())
 
 
 def _stretch(shortest: int, longest: int, unit: str) -> str:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from hpsearch.catalog import shipped_studies
 from hpsearch.errors import StudyFileError
+from hpsearch.settings import Constant, Normal
 from hpsearch.space import Choices, Interval
-from hpsearch.study import Constant, Normal, StudySpec
+from hpsearch.study import StudySpec
 from hpsearch.study_file import load_study, overridden, parse_study
 
 GOOD = """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hpsearch.nn.optimizers.rule import Rule
-from hpsearch.study import own_values
+from hpsearch.settings import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import numpy as np
 from hpsearch.nn.columns import columns_by_step, side_by_side
 from hpsearch.nn.optimizers.rule import Rule
 from hpsearch.nn.schedules import factors_of
-from hpsearch.study import own_values
+from hpsearch.settings import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

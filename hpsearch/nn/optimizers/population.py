@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from hpsearch.study import TrainingSpec
+    from hpsearch.settings import TrainingSpec
 
 OPTIMIZERS: dict[str, type[Rule]] = {
     "sgd": SGD,

@@ -11,14 +11,14 @@ from hpsearch.nn.decay import Decay
 from hpsearch.nn.layers.layout import weight_count
 from hpsearch.nn.penalties import Penalties
 from hpsearch.nn.schedules import scheduled
-from hpsearch.study import own_values
+from hpsearch.settings import own_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
-    from hpsearch.study import TrainingSpec
+    from hpsearch.settings import TrainingSpec
 
 
 class Rule:

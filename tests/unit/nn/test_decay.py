@@ -5,7 +5,7 @@ import pytest
 
 from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer
-from hpsearch.study import TrainingSpec
+from hpsearch.settings import TrainingSpec
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

@@ -9,7 +9,7 @@ import pytest
 
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, train
-from hpsearch.study import Constant, ModelSpec, Normal, TrainingSpec, TrialSettings
+from hpsearch.settings import Constant, ModelSpec, Normal, TrainingSpec, TrialSettings
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

@@ -8,7 +8,7 @@ import pytest
 from hpsearch.nn.early_stopping import EarlyStopping
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, evaluate, train
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

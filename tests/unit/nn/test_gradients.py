@@ -12,7 +12,7 @@ from hpsearch.nn.layers import Layout
 from hpsearch.nn.losses import mean_losses
 from hpsearch.nn.minibatches import Noise, Seed
 from hpsearch.nn.population import Architecture, Population, Workspace
-from hpsearch.study import Constant, ModelSpec, Normal
+from hpsearch.settings import Constant, ModelSpec, Normal
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

@@ -20,7 +20,7 @@ from hpsearch.nn.losses import LOSSES
 from hpsearch.nn.optimizers import OPTIMIZERS
 from hpsearch.nn.training import Member, train
 from hpsearch.nn.warm_up import load_kernels
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 from hpsearch.worker import machine_fingerprint
 
 needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")

@@ -8,7 +8,7 @@ import pytest
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.minibatches import Minibatches, Seed
 from hpsearch.nn.training import Member, evaluate, train
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

@@ -13,7 +13,7 @@ from hpsearch.nn.kernels import kernels
 from hpsearch.nn.layers import Layout
 from hpsearch.nn.losses import LOSSES, mean_losses
 from hpsearch.nn.minibatches import Minibatches, Noise, Seed
-from hpsearch.study import Constant, Draws, Normal
+from hpsearch.settings import Constant, Draws, Normal
 
 CASES = [
     ("relu", [-2.0, 0.0, 3.0], [0.0, 0.0, 3.0]),

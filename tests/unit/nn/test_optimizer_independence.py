@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hpsearch.nn.columns import TABLE_STEPS
 from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer, grouping_order
-from hpsearch.study import TrainingSpec
+from hpsearch.settings import TrainingSpec
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

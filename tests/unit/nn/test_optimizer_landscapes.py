@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer
-from hpsearch.study import TrainingSpec
+from hpsearch.settings import TrainingSpec
 
 
 def parabola(w):

@@ -12,7 +12,7 @@ import pytest
 
 from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import PopulationOptimizer
-from hpsearch.study import TrainingSpec
+from hpsearch.settings import TrainingSpec
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

@@ -6,7 +6,7 @@ import pytest
 from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer
 from hpsearch.nn.penalties import Penalties, penalty_values
-from hpsearch.study import TrainingSpec
+from hpsearch.settings import TrainingSpec
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

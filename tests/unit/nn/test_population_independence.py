@@ -16,7 +16,7 @@ from hpsearch.nn.layers import Layout
 from hpsearch.nn.optimizers import OPTIMIZERS
 from hpsearch.nn.population import Architecture, Population
 from hpsearch.nn.training import Member, evaluate, predict, train
-from hpsearch.study import ModelSpec, Normal, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, Normal, TrainingSpec, TrialSettings
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

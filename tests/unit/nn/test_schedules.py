@@ -10,7 +10,7 @@ from hpsearch.nn.columns import TABLE_STEPS
 from hpsearch.nn.kernels import kernels
 from hpsearch.nn.optimizers import OPTIMIZERS, PopulationOptimizer
 from hpsearch.nn.schedules import factors, scheduled
-from hpsearch.study import TrainingSpec
+from hpsearch.settings import TrainingSpec
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 

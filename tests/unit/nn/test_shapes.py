@@ -5,7 +5,7 @@ import pytest
 
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, train
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 
 ROWS = Examples(np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1]), 2)
 CASES = {

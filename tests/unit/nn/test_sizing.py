@@ -4,7 +4,7 @@ import pytest
 
 from hpsearch.nn.optimizers import OPTIMIZERS
 from hpsearch.nn.sizing import member_bytes, population_size
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 
 
 def trial(hidden=(), **training):

@@ -19,7 +19,7 @@ from hpsearch.nn.training import (
     train,
 )
 from hpsearch.nn.warm_up import load_kernels
-from hpsearch.study import ModelSpec, TrainingSpec, TrialSettings
+from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 
 pytestmark = pytest.mark.usefixtures("each_kernels")
 
