@@ -12,8 +12,8 @@ from hpsearch.settings import Constant, Initializer, Normal
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
+    from hpsearch.nn.draws import Seed
     from hpsearch.nn.layers import Layout
-    from hpsearch.nn.minibatches import Seed
 
 
 def standard_deviation(initializer: Initializer, fan_in: int, fan_out: int) -> float:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hpsearch.nn.minibatches import Noise
+    from hpsearch.nn.draws import Noise
     from hpsearch.settings import ModelSpec
 
 

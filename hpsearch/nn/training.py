@@ -16,11 +16,12 @@ import numpy as np
 
 from hpsearch.errors import TrainingStoppedError
 from hpsearch.nn.diagnostics import LayerDiagnosis, diagnose
+from hpsearch.nn.draws import Noise, Seed
 from hpsearch.nn.early_stopping import EarlyStopping
 from hpsearch.nn.evaluation import Measurement, Tally, evaluate, predict
 from hpsearch.nn.initializers import initial_parameters, initial_running
 from hpsearch.nn.kernels import kernels
-from hpsearch.nn.minibatches import Minibatches, Noise, Seed
+from hpsearch.nn.minibatches import Minibatches
 from hpsearch.nn.optimizers import PopulationOptimizer, grouping_order
 from hpsearch.nn.population import Architecture, Population, Workspace
 from hpsearch.nn.sizing import population_size

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hpsearch.nn.activations import ACTIVATIONS
+from hpsearch.nn.draws import Noise, Seed
 from hpsearch.nn.initializers import initial_parameters, initial_running
 from hpsearch.nn.kernels import kernels
 from hpsearch.nn.layers import Layout
 from hpsearch.nn.losses import mean_losses
-from hpsearch.nn.minibatches import Noise, Seed
 from hpsearch.nn.population import Architecture, Population, Workspace
 from hpsearch.settings import Constant, ModelSpec, Normal
 

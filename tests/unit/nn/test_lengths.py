@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpsearch.nn.draws import Seed
 from hpsearch.nn.examples import Examples
-from hpsearch.nn.minibatches import Minibatches, Seed
+from hpsearch.nn.minibatches import Minibatches
 from hpsearch.nn.training import Member, evaluate, train
 from hpsearch.settings import ModelSpec, TrainingSpec, TrialSettings
 

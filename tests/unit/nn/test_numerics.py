@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from hpsearch.nn.activations import ACTIVATIONS
+from hpsearch.nn.draws import Noise, Seed
 from hpsearch.nn.initializers import initial_parameters, initial_running, standard_deviation
 from hpsearch.nn.kernels import kernels
 from hpsearch.nn.layers import Layout
 from hpsearch.nn.losses import LOSSES, mean_losses
-from hpsearch.nn.minibatches import Minibatches, Noise, Seed
+from hpsearch.nn.minibatches import Minibatches
 from hpsearch.settings import Constant, Draws, Normal
 
 CASES = [
