@@ -7,11 +7,11 @@ those that never were, so that it fails alone when it does so three times.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, update
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.outcomes import Outcome
@@ -139,6 +139,7 @@ class _Lease:
 def _take(
     connection: Connection, which: ColumnElement[bool], count: int, lease: _Lease
 ) -> list[ClaimedTrial]:
+    """Lease the lowest number of these trials, and up to `count` of its shape."""
     columns = tables.trial.c
     lowest = connection.execute(
         select(columns.shape)
@@ -149,18 +150,32 @@ def _take(
     ).one_or_none()
     if lowest is None:
         return []
-    alike = columns.shape.is_not_distinct_from(lowest.shape)
+    rows = _leased(
+        connection, which & columns.shape.is_not_distinct_from(lowest.shape), count, lease
+    )
+    _begin_attempts(connection, rows, lease)
+    trials = [
+        ClaimedTrial(r.id, r.optuna_trial_id, r.number, r.seed, r.text and values_from(r.text))
+        for r in rows
+    ]
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+def _leased(
+    connection: Connection, which: ColumnElement[bool], count: int, lease: _Lease
+) -> Sequence[Row[Any]]:
+    columns = tables.trial.c
     # A common table expression, because PostgreSQL may run a plain subquery once per row and
     # then takes more than `count`.
     chosen = (
         select(columns.id)
-        .where(which, alike)
+        .where(which)
         .order_by(columns.number)
         .limit(count)
         .with_for_update(skip_locked=True)
         .cte("chosen")
     )
-    rows = connection.execute(
+    return connection.execute(
         update(tables.trial)
         .where(columns.id.in_(select(chosen.c.id)))
         .values(
@@ -181,6 +196,9 @@ def _take(
             columns.attempts,
         )
     ).all()
+
+
+def _begin_attempts(connection: Connection, rows: Sequence[Row[Any]], lease: _Lease) -> None:
     attempts = [
         {
             "trial_id": row.id,
@@ -193,11 +211,6 @@ def _take(
     ]
     if attempts:
         connection.execute(insert(tables.attempt), attempts)
-    trials = [
-        ClaimedTrial(r.id, r.optuna_trial_id, r.number, r.seed, r.text and values_from(r.text))
-        for r in rows
-    ]
-    return sorted(trials, key=lambda trial: trial.number)
 
 
 def known_trials(

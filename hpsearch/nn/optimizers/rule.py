@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hpsearch.settings import TrainingSpec
 
 
-class Rule:
+class Rule(ABC):
     """One update rule for a population whose members all follow it, each with its own numbers.
 
     Args:
@@ -76,9 +77,9 @@ class Rule:
         written: float | None = getattr(spec, name)
         return cls.defaults[name] if written is None else written
 
+    @abstractmethod
     def _update(self, parameters: NDArray[Any], gradients: NDArray[Any]) -> None:
         """The rule itself; hands its step to `_apply`."""
-        raise NotImplementedError
 
     def _apply(self, parameters: NDArray[Any], step: NDArray[Any]) -> None:
         """W <- W - step, with decay W <- W - (step + lr weight_decay W); the step is used up."""
