@@ -27,9 +27,10 @@ from hpsearch.errors import (
     UserError,
 )
 from hpsearch.final import open_sealed_test
+from hpsearch.launch.fork_server import warm_up
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
-from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process, warm_up
+from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process
 from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
 from hpsearch.search.sampling import check_sampler

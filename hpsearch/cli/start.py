@@ -12,6 +12,7 @@ import typer
 from hpsearch.catalog import DEFAULT_STUDY
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
+from hpsearch.launch.fork_server import warm_up
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,8 +52,6 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     quiet: options.Quiet = False,
 ) -> None:
     """Run a study to its end, or go on with it where it was left."""
-    from hpsearch.report.console import console_for
-    from hpsearch.service import Search, StartOptions
     from hpsearch.study_file import overridden
     from hpsearch.tracking.destination import check_destination
 
@@ -60,6 +59,11 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         check_destination(database, tracking)
     spec, source = _study(study, database)
     spec = overridden(spec, rounds=rounds, trials=trials, seed=seed, name=name)
+    if launcher is Launcher.local:
+        warm_up()  # first, so that it imports beside what is imported below
+    from hpsearch.report.console import console_for
+    from hpsearch.service import Search, StartOptions
+
     run_options = StartOptions(
         database=database,
         tracking=tracking,

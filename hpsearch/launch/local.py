@@ -10,15 +10,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from hpsearch.errors import HpsearchError, UserError
+from hpsearch.launch.fork_server import warm_up
 from hpsearch.launch.launcher import WorkerEnd
-from hpsearch.launch.threads import one_blas_thread
 from hpsearch.worker import WorkerOptions, run_worker
 
 
@@ -71,29 +70,6 @@ class LocalLauncher:
         for child in self._children:
             child.process.kill()
             child.process.join()
-
-
-def warm_up() -> None:
-    """Start the fork server in the background, while this process does something else."""
-    from multiprocessing import forkserver
-
-    one_blas_thread()
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["hpsearch.launch.preload"])
-    with _deaf_to_ctrl_c():
-        forkserver.ensure_running()
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """What is started meanwhile ignores Ctrl-C from its first moment, imports included."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def run_in_process(function: Callable[..., None], *arguments: object) -> None:

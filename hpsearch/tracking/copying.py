@@ -73,7 +73,7 @@ class StudyCopy:
         self._settled_to = 0  # every round up to this row is copied for good
         self._settled: set[int] = set()
         self._signature: object = None
-        self._figures: dict[str, bytes] | None = None  # drawn once the study is complete
+        self._figures: dict[str, bytes] | None = None  # drawn once the search is over
         self._row_written = 0.0
         self._finished = 0  # finished trials at the last look
         self._added = 0
@@ -118,7 +118,8 @@ class StudyCopy:
                 return
         if signature != self._signature:
             self._study = study_run.update(self._database, self._study, experiment, root)
-            if self._study.completed is not None and not stopped():
+            # Before the confirmation is over: nobody waits for the drawing then.
+            if study_run.search_is_over(self._database, self._study) and not stopped():
                 self._attach_figures(experiment, root)
             self._signature = signature
         self._tell()

@@ -152,7 +152,8 @@ class _Follower:
                 if not succeeded and self._gives_up():
                     sys.stderr.write(f"{self._farewell()}\n")
                     return UNREACHABLE
-                self._rest(_POLL_SECONDS if succeeded else self._pause)
+                if not succeeded or not self._finish.is_set():
+                    self._rest(_POLL_SECONDS if succeeded else self._pause)
             self._leave()
         return DONE
 

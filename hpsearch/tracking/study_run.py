@@ -47,8 +47,14 @@ def update(
     return study
 
 
+def search_is_over(database: Database, study: StoredStudy) -> bool:
+    """Whether no search trial will come any more, so that figures are as they will stay."""
+    rounds = rounds_after(database, study.id, 0)
+    return study.completed is not None or any(r.purpose != Purpose.SEARCH for r in rounds)
+
+
 def figures(database: Database, study: StoredStudy) -> dict[str, bytes]:
-    """A complete study's figures as `hpsearch report` draws them, by their artifact's name."""
+    """The figures of a search that is over, as `hpsearch report` draws them, by artifact name."""
     # matplotlib takes half a second to import, so not before there is something to draw.
     from hpsearch.report.figures.drawing import draw
     from hpsearch.report.figures.material import Material

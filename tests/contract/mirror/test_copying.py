@@ -125,7 +125,7 @@ def test_a_complete_study_has_its_figures(searched, tracking, tmp_path):
 
 
 def test_a_running_study_has_no_figures_yet(mlflow_copy, tmp_path):
-    """Nothing is drawn before the last trial is done, and matplotlib is not even imported."""
+    """Nothing is drawn before the search is over, and matplotlib is not even imported."""
     database = begun(f"sqlite:///{tmp_path}/begun.db")
     code = (
         "import sys; from hpsearch.tracking.mirror import sync; "
