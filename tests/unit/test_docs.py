@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from hpsearch import dimensions, study
+from hpsearch import dimensions, settings, study
 from hpsearch.cli.main import app
 from hpsearch.data.prepared import prepare
 from hpsearch.final import open_sealed_test
@@ -33,16 +33,16 @@ COMMAND_TREE = typer.main.get_command(app)
 TABLES = {
     "Top level": study.StudySpec,
     "[data]": study.DataSpec,
-    "[model]": study.ModelSpec,
-    "[training]": study.TrainingSpec,
+    "[model]": settings.ModelSpec,
+    "[training]": settings.TrainingSpec,
     "[search]": study.SearchSpec,
     "[confirmation]": study.ConfirmationSpec,
     "[report]": study.ReportSpec,
 }
 INLINE_TABLES = {
     "[data]": [study.Split, study.FirstRows],
-    "[model]": [study.Normal, study.Constant],
-    "[training]": [study.Draws],
+    "[model]": [settings.Normal, settings.Constant],
+    "[training]": [settings.Draws],
     "[report]": [study.Published],
     "[space]": [dimensions.IntervalTable, dimensions.ChoicesTable],
 }

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hpsearch.store.studies import load_study
 from hpsearch.tracking import copying
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.mirror import sync
+from hpsearch.tracking.study_run import search_is_over
+from hpsearch.worker import WorkerOptions, run_worker
 from tests.contract.mirror.conftest import (
     begun,
     by_key,
@@ -136,6 +139,24 @@ def test_a_running_study_has_no_figures_yet(mlflow_copy, tmp_path):
     run_id, imported = done.stdout.split()[-2:]
     assert imported == "False"
     assert [f.path for f in connect(mlflow_copy).list_artifacts(run_id, "figures")] == []
+    database.close()
+
+
+def test_figures_are_there_before_the_confirmation_is_over(mlflow_copy, tmp_path):
+    """They show the search, so nobody need wait for them once the winner is known."""
+    url = f"sqlite:///{tmp_path}/confirming.db"
+    database = begun(url)
+    study = load_study(database, "small")
+
+    class SearchIsOver(threading.Event):
+        def is_set(self):
+            return search_is_over(database, study)
+
+    run_worker(WorkerOptions(url, "small"), SearchIsOver())
+    assert load_study(database, "small").completed is None
+    report = sync(url, "small", mlflow_copy)
+    paths = [f.path for f in connect(mlflow_copy).list_artifacts(report.run_id, "figures")]
+    assert paths == ["figures/best-trials.png"]
     database.close()
 
 
