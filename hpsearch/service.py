@@ -21,8 +21,6 @@ from hpsearch.data.sources import check_test_rows
 from hpsearch.errors import (
     HpsearchError,
     Interrupted,
-    NoStudiesError,
-    OldDatabaseError,
     StudyChangedError,
     UserError,
 )
@@ -38,7 +36,13 @@ from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.reading import open_work, study_document
-from hpsearch.store.studies import StoredStudy, create_study, find_study, load_study, refresh_report
+from hpsearch.store.studies import (
+    StoredStudy,
+    create_study,
+    load_study,
+    refresh_report,
+    stored_study,
+)
 from hpsearch.store.workers import recover_dead_workers
 from hpsearch.study import StudySpec
 from hpsearch.tracking.process import Mirror
@@ -112,11 +116,11 @@ class Search:
         if self._options.launcher == "local":
             warm_up()
         prepared = prepare(self.spec, self._options.data_dir)
-        self.database = self._database_as_it_is()
-        study = find_study(self.database, self.spec.name) if self.database else None
+        study = stored_study(self._options.database, self.spec.name, migrate=True)
         if study is None and self._options.open_test and self.spec.confirms:
             check_test_rows(self.spec, self._options.data_dir)
-        self.database = self.database or open_database(self._options.database, create=True)
+        # Only now: a study that cannot begin leaves no new database behind.
+        self.database = open_database(self._options.database, create=True)
         created = None if study else self._create(prepared)
         if created is not None:
             return created
@@ -125,15 +129,6 @@ class Search:
         check_same(study, self.spec)
         self.resumed = True
         return refresh_report(self.database, study, self.spec, self._source)
-
-    def _database_as_it_is(self) -> Database | None:
-        """The database where there is one: what is still to be checked must not leave a new one."""
-        try:
-            return open_database(self._options.database)
-        except NoStudiesError:
-            return None
-        except OldDatabaseError:
-            return open_database(self._options.database, create=True)
 
     def _create(self, prepared: Prepared) -> StoredStudy | None:
         return create_study(

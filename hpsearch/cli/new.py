@@ -56,8 +56,8 @@ def _template(origin: str | None, database: str) -> str:
 
 def _stored_study(database: str, name: str) -> StoredStudy | None:
     """`stored_study`; an older hpsearch's database stays as it is, and its studies unread."""
-    from hpsearch.cli.start import stored_study
     from hpsearch.errors import OldDatabaseError
+    from hpsearch.store.studies import stored_study
 
     try:
         return stored_study(database, name)

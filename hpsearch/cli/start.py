@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,42 +81,15 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
 
 def _study(study: str, database: str) -> tuple[StudySpec, str]:
     """The study meant by a path, a stored study's name or a shipped one's, with its file's text."""
+    from hpsearch.store.studies import stored_study
     from hpsearch.study_file import parse_study, read_study
 
-    stored = None if Path(study).is_file() else _stored_study(database, study)
+    stored = None if Path(study).is_file() else stored_study(database, study, migrate=True)
     if stored is not None:
         return stored.spec, stored.source
     path = find_study_file(study)
     source = read_study(path)
     return parse_study(source, str(path)), source
-
-
-def _stored_study(database: str, name: str) -> StoredStudy | None:
-    """`stored_study`, also in an older hpsearch's database: `start` brings it up to date anyway."""
-    from hpsearch.errors import OldDatabaseError
-
-    try:
-        return stored_study(database, name)
-    except OldDatabaseError:
-        return stored_study(database, name, migrate=True)
-
-
-def stored_study(database: str, name: str, *, migrate: bool = False) -> StoredStudy | None:
-    """The stored study of this name; None also where there is no database yet.
-
-    Raises:
-        OldDatabaseError: If an older hpsearch wrote the database and it is not to be migrated.
-    """
-    from hpsearch.errors import NoStudiesError
-    from hpsearch.store.database import open_database
-    from hpsearch.store.studies import find_study
-
-    try:
-        store = open_database(database, create=migrate)
-    except NoStudiesError:
-        return None  # `start` makes it, or says what is wrong with it
-    with closing(store):
-        return find_study(store, name)
 
 
 def find_study_file(study: str) -> Path:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import difflib
 import json
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from hpsearch.errors import DatabaseError, UnknownStudyError
+from hpsearch.errors import (
+    DatabaseError,
+    NoStudiesError,
+    OldDatabaseError,
+    UnknownStudyError,
+)
 from hpsearch.search.narrowing import declared
 from hpsearch.search.rounds import first_round
 from hpsearch.space import Value, frozen
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.database import Database, clock, inserted_id, open_database
 from hpsearch.store.rounds import insert_ledger, insert_round
 from hpsearch.study import StudySpec
 
@@ -137,6 +143,24 @@ def find_study(database: Database, name: str) -> StoredStudy | None:
     with database.reading() as connection:
         row = _row(connection, name)
     return None if row is None else _stored(row)
+
+
+def stored_study(url: str, name: str, *, migrate: bool = False) -> StoredStudy | None:
+    """The study of this name in the database at an address; None also where there is no database.
+
+    Raises:
+        OldDatabaseError: If an older hpsearch wrote the database and it is not to be migrated.
+    """
+    try:
+        database = open_database(url)
+    except NoStudiesError:
+        return None  # `start` makes it, or says what is wrong with it
+    except OldDatabaseError:
+        if not migrate:
+            raise
+        database = open_database(url, create=True)
+    with closing(database):
+        return find_study(database, name)
 
 
 def study_at(connection: Connection, study: StoredStudy) -> StoredStudy:
