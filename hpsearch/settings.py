@@ -177,19 +177,24 @@ class TrialSettings(Table):
 
         Optimizers, rates, decays, scales and patience may differ.
         """
+        return tuple(self.shaping.values())
+
+    @property
+    def shaping(self) -> dict[str, Hashable]:
+        """What the shape is made of, by name; stored digests depend on values and order."""
         model, training = self.model, self.training
-        return (
-            model.hidden,
-            model.activation,
-            model.batch_norm,
-            model.dropout > 0,
-            model.output,
-            training.length,
-            training.batch_size,
-            training.precision,
-            training.training_metrics,
-            training.diagnose,
-        )
+        return {
+            "hidden": model.hidden,
+            "activation": model.activation,
+            "batch_norm": model.batch_norm,
+            "dropout above 0": model.dropout > 0,
+            "output": model.output,
+            "length": training.length,
+            "batch_size": training.batch_size,
+            "precision": training.precision,
+            "training_metrics": training.training_metrics,
+            "diagnose": training.diagnose,
+        }
 
     @property
     def shape_digest(self) -> str:

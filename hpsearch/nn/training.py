@@ -27,7 +27,7 @@ from hpsearch.nn.population import Architecture, Population, Workspace
 from hpsearch.nn.sizing import population_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,20 +46,6 @@ __all__ = [
 # A stop is noticed within about this time, however long an epoch is, but between two steps or two
 # measured chunks of rows only: one full-batch step of a large network may take longer.
 _SECONDS_BETWEEN_QUESTIONS = 0.25
-
-# What `TrialSettings.shape` is made of, in its order.
-_SHAPE_NAMES = (
-    "hidden",
-    "activation",
-    "batch_norm",
-    "dropout above 0",
-    "output",
-    "length",
-    "batch_size",
-    "precision",
-    "training_metrics",
-    "diagnose",
-)
 
 
 @dataclass(frozen=True)
@@ -130,9 +116,8 @@ def train(
 def _check(members: Sequence[Member], training: Examples, validation: Examples | None) -> None:
     if not members:
         raise ValueError("members: there is nobody to train")
-    shapes = dict.fromkeys(member.settings.shape for member in members)
-    if len(shapes) > 1:
-        raise ValueError(f"members of one population need one shape, got {_differences(shapes)}")
+    if len({member.settings.shape for member in members}) > 1:
+        raise ValueError(f"members of one population need one shape, got {_differences(members)}")
     if not len(training):
         raise ValueError("training: there are no rows")
     if validation is None:
@@ -144,11 +129,12 @@ def _check(members: Sequence[Member], training: Examples, validation: Examples |
         raise ValueError(f"validation has (features, classes) = {theirs}, training has {ours}")
 
 
-def _differences(shapes: Iterable[tuple[Hashable, ...]]) -> str:
+def _differences(members: Sequence[Member]) -> str:
     """Which of the settings in a shape differ, and their values."""
+    shapings = [member.settings.shaping for member in members]
     differing = []
-    for name, values in zip(_SHAPE_NAMES, zip(*shapes, strict=True), strict=True):
-        distinct = [str(value) for value in dict.fromkeys(values)]
+    for name in shapings[0]:
+        distinct = [str(value) for value in dict.fromkeys(shaping[name] for shaping in shapings)]
         if len(distinct) > 1:
             differing.append(f"{name} = {' and '.join(distinct)}")
     return ", ".join(differing)
