@@ -8,6 +8,7 @@ HpsearchError
 │   ├── UnknownStudyError    no study of that name in the database
 │   ├── DataError            the data cannot be had, or are not what they should be
 │   ├── DatabaseError        the database cannot be opened, written or understood
+│   │   ├── DatabaseUnavailableError  it is out of reach or locked just now; waiting may help
 │   │   ├── NoStudiesError     it holds no hpsearch studies, and was not to be given any
 │   │   └── OldDatabaseError   an older hpsearch wrote it, and it was not to be brought up to date
 │   └── TrackingError        the tracking server or its port cannot be used
@@ -51,6 +52,10 @@ class DataError(UserError):
 
 class DatabaseError(UserError):
     """The database cannot be opened, written, or is of another version."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database cannot be reached, or is locked, just now; nothing was changed, or all of it."""
 
 
 class NoStudiesError(DatabaseError):

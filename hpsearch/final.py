@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sealed import open_test_rows
 from hpsearch.data.sources import check_test_rows
-from hpsearch.errors import LeaseLostError, UserError
+from hpsearch.errors import DatabaseUnavailableError, LeaseLostError, UserError
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import wilson_interval
@@ -19,6 +21,7 @@ from hpsearch.settings import TrialSettings
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.openings import Opening, begin_opening, finish_opening, test_figure
+from hpsearch.store.patience import Patience
 from hpsearch.store.results import TrialResult
 from hpsearch.store.studies import StoredStudy, load_study
 from hpsearch.store.workers import register_worker, worker_stopped
@@ -50,7 +53,7 @@ def open_sealed_test(
     """
     from threadpoolctl import threadpool_limits
 
-    database = open_database(database_url)
+    database = open_database(database_url, patience=Patience(threading.Event()))
     try:
         study = load_study(database, study_name)
         _check_ready(study)
@@ -63,7 +66,8 @@ def open_sealed_test(
                 if opening is not None:
                     _open(database, study, prepared, data_dir, opening, again=again)
         finally:
-            worker_stopped(database, worker_id)
+            with suppress(DatabaseUnavailableError):  # as a worker that cannot say good-bye
+                worker_stopped(database, worker_id)
     finally:
         database.close()
 

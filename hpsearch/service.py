@@ -35,6 +35,7 @@ from hpsearch.search.sampling import check_sampler
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
+from hpsearch.store.patience import Patience
 from hpsearch.store.reading import open_work, study_document
 from hpsearch.store.studies import (
     StoredStudy,
@@ -103,6 +104,8 @@ class Search:
         self._mirror: Mirror | None = None
         self.database: Database | None = None
         self.resumed = False
+        self._watch: Watch = lambda _progress: None
+        self._shown: Progress | None = None
 
     def open(self) -> StoredStudy:
         """Create the study, or find it as it was left.
@@ -120,7 +123,8 @@ class Search:
         if study is None and self._options.open_test and self.spec.confirms:
             check_test_rows(self.spec, self._options.data_dir)
         # Only now: a study that cannot begin leaves no new database behind.
-        self.database = open_database(self._options.database, create=True)
+        patience = Patience(self._stop.event, told=self._say_outage)
+        self.database = open_database(self._options.database, create=True, patience=patience)
         created = None if study else self._create(prepared)
         if created is not None:
             return created
@@ -152,16 +156,17 @@ class Search:
 
         Raises:
             Interrupted: After Ctrl-C or SIGTERM; every unfinished trial was handed back.
+            DatabaseUnavailableError: If the database is out of reach for too long.
             HpsearchError: If workers keep dying.
         """
-        database = self.opened
+        database, self._watch = self.opened, watch
         self._mirror = Mirror.start(self._options.database, self._options.tracking, study.name)
         with self._stop.installed():
             if study.state != "complete":
-                self._search(database, study, watch)
+                self._search(database, study)
             study = load_study(database, study.name)
             if self.test_is_due(study):
-                watch(replace(_progress(database, study, 0, 0.0), phase="final"))
+                self._show(replace(_progress(database, study, 0, 0.0), phase="final"))
                 run_in_process(open_sealed_test, database.url, study.name, self._options.data_dir)
         return study
 
@@ -207,7 +212,16 @@ class Search:
             raise HpsearchError("open() comes before everything else")
         return self.database
 
-    def _search(self, database: Database, study: StoredStudy, watch: Watch) -> None:
+    def _show(self, progress: Progress) -> None:
+        self._shown = progress
+        self._watch(progress)
+
+    def _say_outage(self, outage: str) -> None:
+        """Show that nothing can be asked; what was known before stays on the screen."""
+        if self._shown is not None:
+            self._watch(replace(self._shown, outage=outage))
+
+    def _search(self, database: Database, study: StoredStudy) -> None:
         # Workers that died before this `start` died with the one before, or were killed after it.
         recover_dead_workers(database, study.id, blame=False)
         launcher = _launcher(self._options, study.name)
@@ -216,7 +230,7 @@ class Search:
         try:
             while not self._stop.event.is_set():
                 progress = _progress(database, study, launcher.alive(), time.monotonic() - began)
-                watch(progress)
+                self._show(progress)
                 if load_study(database, study.name).state == "complete":
                     break
                 crew.keep_up(_ended(progress))

@@ -16,6 +16,7 @@ import numpy as np
 from hpsearch.data.prepared import Prepared, prepare
 from hpsearch.errors import (
     DatabaseError,
+    DatabaseUnavailableError,
     DataError,
     LeaseLostError,
     NoStudiesError,
@@ -32,6 +33,7 @@ from hpsearch.store import claims
 from hpsearch.store.claims import known_trials, set_values
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
+from hpsearch.store.patience import Patience
 from hpsearch.store.results import commit
 from hpsearch.store.rounds import ClosingTask, release_closing, take_closing, write_closing
 from hpsearch.store.studies import StoredStudy, find_study, load_study
@@ -66,6 +68,7 @@ def run_worker(
     options: WorkerOptions,
     stop: threading.Event,
     orphaned: Callable[[], bool] = lambda: False,
+    told: Callable[[str], None] = lambda _outage: None,
 ) -> int:
     """Work on a study until it is complete or `stop` is set.
 
@@ -73,16 +76,19 @@ def run_worker(
         options: What to work on.
         stop: Set it to end within a second; unfinished trials are handed back.
         orphaned: True when nobody waits for this worker any more; it then finishes its claim.
+        told: Called with a sentence when the database has become unreachable.
 
     Returns:
         How many trials it committed.
 
     Raises:
+        DatabaseUnavailableError: If the database is out of reach for longer than patience lasts.
         UserError: If the database, the study or the data cannot be used.
     """
     from threadpoolctl import threadpool_limits
 
-    database = open_database(options.database)
+    patience = Patience(stop, forsaken=orphaned, told=told)
+    database = open_database(options.database, patience=patience)
     try:
         study = load_study(database, options.study)
         objective = PopulationObjective(
@@ -159,23 +165,28 @@ class Worker:
 
     def run(self, stop: threading.Event, orphaned: Callable[[], bool]) -> int:
         """Work until the study is complete; see `run_worker`."""
-        committed, idle = 0, _IDLE_SECONDS[0]
         try:
-            while not stop.is_set() and not orphaned():
-                claim = self._claim()
-                if claim is not None:
-                    committed += self._train(claim, stop)
-                    self._seen = time.monotonic()
-                elif not close_finished_round(self._database, self._study, self._id):
-                    if load_study(self._database, self._study.name).state == "complete":
-                        break
-                    stop.wait(idle)
-                    idle = min(2 * idle, _IDLE_SECONDS[1])
-                    self._say_alive()
-                    continue
-                idle = _IDLE_SECONDS[0]
+            return self._work(stop, orphaned)
         finally:
-            worker_stopped(self._database, self._id)
+            # Where nobody can be told, the lease lapses, or whoever is here sees the process gone.
+            with suppress(DatabaseUnavailableError):
+                worker_stopped(self._database, self._id)
+
+    def _work(self, stop: threading.Event, orphaned: Callable[[], bool]) -> int:
+        committed, idle = 0, _IDLE_SECONDS[0]
+        while not stop.is_set() and not orphaned():
+            claim = self._claim()
+            if claim is not None:
+                committed += self._train(claim, stop)
+                self._seen = time.monotonic()
+            elif not close_finished_round(self._database, self._study, self._id):
+                if load_study(self._database, self._study.name).state == "complete":
+                    break
+                stop.wait(idle)
+                idle = min(2 * idle, _IDLE_SECONDS[1])
+                self._say_alive()
+                continue
+            idle = _IDLE_SECONDS[0]
         return committed
 
     def _say_alive(self) -> None:

@@ -41,5 +41,5 @@ def worker(
             console.print(f"{name}: already finished; there is nothing to work on.")
             return
     console.print(f"{name}: working; Ctrl-C leaves, unfinished trials are handed back")
-    committed = run_worker(given, stop)
+    committed = run_worker(given, stop, told=console.print)
     console.print(f"{name}: {committed} trials done")

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from hpsearch.report.numbers import count, duration, score
 from hpsearch.report.progress import Progress
@@ -70,7 +71,10 @@ class _PlainLines:
         self._told = 0.0
 
     def show(self, progress: Progress) -> None:
-        """Print a line if a stage has begun or the last line is old."""
+        """Print a line if a stage has begun, the last line is old, or the database is away."""
+        if progress.outage is not None:
+            self._console.print(progress.outage)
+            return
         seconds = self._estimate.seconds(progress)
         stage = (progress.phase, progress.round)
         due = time.monotonic() - self._told > _PLAIN_SECONDS
@@ -110,6 +114,8 @@ def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
     screen.add_row(f"[bold]{_headline(progress)}[/]")
     screen.add_row(ProgressBar(total=max(progress.planned, 1), completed=progress.finished))
     screen.add_row("  ·  ".join(facts))
+    if progress.outage is not None:
+        screen.add_row(Text(progress.outage, style="yellow"))
     return screen
 
 

@@ -18,6 +18,7 @@ class Progress:
         finished: Finished search trials.
         planned: Search trials over all rounds.
         seconds: Since this `start` began to train.
+        outage: Why the database cannot be asked just now; the rest is then as it was before.
     """
 
     phase: str | None
@@ -28,3 +29,4 @@ class Progress:
     finished: int
     planned: int
     seconds: float
+    outage: str | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, update
@@ -20,7 +21,7 @@ from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
 from hpsearch.states import TrialState
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock
+from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.documents import box_from, values_from, values_text
 from hpsearch.store.leases import (
     LEASE_SECONDS,
@@ -32,6 +33,16 @@ from hpsearch.store.leases import (
 )
 from hpsearch.store.rounds import TRAINED, new_token, optuna_distributions, search_history
 from hpsearch.store.tables import AttemptOutcome
+
+_trial = tables.trial.c
+_CLAIMED = (
+    _trial.id,
+    _trial.optuna_trial_id,
+    _trial.number,
+    _trial.seed,
+    _trial["values"].label("text"),
+    _trial.attempts,
+)
 
 
 def claim(
@@ -50,6 +61,33 @@ def claim(
     Returns:
         None where nothing can be claimed now.
     """
+    token, tries = new_token(), count()
+
+    def take() -> Claim | None:
+        # A connection that broke may have broken after the commit: what is ours need not lapse.
+        held = _held(database, token) if next(tries) else None
+        return held or _claimed(database, study_id, worker_id, most, lease_seconds, token)
+
+    return database.call(take)
+
+
+def _held(database: Database, token: int) -> Claim | None:
+    """What was claimed with this token."""
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(tables.trial.c.round_id, *_CLAIMED).where(tables.trial.c.token == token)
+        ).all()
+        if not rows:
+            return None
+        round_ = connection.execute(
+            select(tables.round_).where(tables.round_.c.id == rows[0].round_id)
+        ).one()
+    return _as_claim(token, round_, rows)
+
+
+def _claimed(
+    database: Database, study_id: int, worker_id: int, most: int, lease_seconds: float, token: int
+) -> Claim | None:
     if not _something_waits(database, study_id):
         return None
     with database.writing() as connection:
@@ -60,7 +98,6 @@ def claim(
         worker_seen(connection, worker_id, when)
         lapsed = (tables.trial.c.round_id == row.id) & (tables.trial.c.lease_until < when)
         lose_trials(connection, database.storage, lapsed, when)
-        token = new_token()
         share = _fair_share(connection, study_id, row.id, most, when - 2 * lease_seconds)
         lease = _Lease(worker_id, token, when, when + lease_seconds)
         waiting = (tables.trial.c.round_id == row.id) & (tables.trial.c.state == TrialState.WAITING)
@@ -70,8 +107,16 @@ def claim(
         if not taken:
             return None
         database.storage.start(connection, [t.optuna_trial_id for t in taken], when)
-    purpose = Purpose(row.purpose)
-    return Claim(token, purpose, row.id, row.number, box_from(row.box), tuple(taken))
+    return _as_claim(token, row, taken)
+
+
+def _as_claim(token: int, round_: Row[Any], rows: Sequence[Any]) -> Claim:
+    trials = [
+        ClaimedTrial(r.id, r.optuna_trial_id, r.number, r.seed, r.text and values_from(r.text))
+        for r in sorted(rows, key=lambda row: row.number)
+    ]
+    purpose = Purpose(round_.purpose)
+    return Claim(token, purpose, round_.id, round_.number, box_from(round_.box), tuple(trials))
 
 
 def _something_waits(database: Database, study_id: int) -> bool:
@@ -137,9 +182,9 @@ class _Lease:
 
 
 def _take(
-    connection: Connection, which: ColumnElement[bool], count: int, lease: _Lease
-) -> list[ClaimedTrial]:
-    """Lease the lowest number of these trials, and up to `count` of its shape."""
+    connection: Connection, which: ColumnElement[bool], most: int, lease: _Lease
+) -> Sequence[Any]:
+    """Lease the lowest number of these trials, and up to `most` of its shape."""
     columns = tables.trial.c
     lowest = connection.execute(
         select(columns.shape)
@@ -150,28 +195,23 @@ def _take(
     ).one_or_none()
     if lowest is None:
         return []
-    rows = _leased(
-        connection, which & columns.shape.is_not_distinct_from(lowest.shape), count, lease
-    )
+    alike = columns.shape.is_not_distinct_from(lowest.shape)
+    rows = _leased(connection, which & alike, most, lease)
     _begin_attempts(connection, rows, lease)
-    trials = [
-        ClaimedTrial(r.id, r.optuna_trial_id, r.number, r.seed, r.text and values_from(r.text))
-        for r in rows
-    ]
-    return sorted(trials, key=lambda trial: trial.number)
+    return rows
 
 
 def _leased(
-    connection: Connection, which: ColumnElement[bool], count: int, lease: _Lease
-) -> Sequence[Row[Any]]:
+    connection: Connection, which: ColumnElement[bool], most: int, lease: _Lease
+) -> Sequence[Any]:
     columns = tables.trial.c
     # A common table expression, because PostgreSQL may run a plain subquery once per row and
-    # then takes more than `count`.
+    # then takes more than `most`.
     chosen = (
         select(columns.id)
         .where(which)
         .order_by(columns.number)
-        .limit(count)
+        .limit(most)
         .with_for_update(skip_locked=True)
         .cte("chosen")
     )
@@ -187,18 +227,11 @@ def _leased(
             started=lease.start,
             finished=None,
         )
-        .returning(
-            columns.id,
-            columns.optuna_trial_id,
-            columns.number,
-            columns.seed,
-            columns["values"].label("text"),
-            columns.attempts,
-        )
+        .returning(*_CLAIMED)
     ).all()
 
 
-def _begin_attempts(connection: Connection, rows: Sequence[Row[Any]], lease: _Lease) -> None:
+def _begin_attempts(connection: Connection, rows: Sequence[Any], lease: _Lease) -> None:
     attempts = [
         {
             "trial_id": row.id,
@@ -213,6 +246,7 @@ def _begin_attempts(connection: Connection, rows: Sequence[Row[Any]], lease: _Le
         connection.execute(insert(tables.attempt), attempts)
 
 
+@retried
 def known_trials(
     database: Database, study_id: int, claim: Claim
 ) -> tuple[tuple[Outcome, ...], list[dict[str, Value]]]:
@@ -229,6 +263,7 @@ def known_trials(
         return search_history(connection, study_id), [values_from(text) for text in running]
 
 
+@retried
 def set_values(
     database: Database,
     claim: Claim,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import Connection, Engine, Insert, create_engine, inspect, select, table, text
@@ -19,12 +20,19 @@ from sqlalchemy.exc import (
     InternalError,
     NoSuchModuleError,
     NotSupportedError,
+    OperationalError,
     ProgrammingError,
 )
 
-from hpsearch.errors import DatabaseError, NoStudiesError, OldDatabaseError
+from hpsearch.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    NoStudiesError,
+    OldDatabaseError,
+)
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.engine import DURABLE, now, one_at_a_time, parse_url, reading_options
+from hpsearch.store.patience import Patience
 from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
@@ -43,17 +51,35 @@ _OUR_TABLES = {"studies", VERSION_TABLE}
 # missing, tables that were dropped, a server that only reads (PostgreSQL's Appendix A).
 _MENDABLE_STATES = {"42501", "42P01", "25006"}
 
+# What passes by itself on PostgreSQL, by the same appendix: a connection that broke, and a server
+# that shuts down, starts, has no connection left, or chose this transaction to end a deadlock.
+_CONNECTION_LOST = "08"
+_PASSING_STATES = {"57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03"}
+_PASSING_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+# A connection that cannot be made has no state; a server that answered so will do so again.
+_REFUSED = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "does not support SSL",
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class Database:
     """Connections to one database, each for a moment: nobody holds one while training.
 
     Args:
         storage: Optuna's storage on the same tables.
+        patience: What to do while the database is out of reach; None to say so at once.
     """
 
-    def __init__(self, storage: BulkStorage) -> None:
+    def __init__(self, storage: BulkStorage, patience: Patience | None = None) -> None:
         self.storage = storage
         self.engine: Engine = storage.engine
+        self._patience = patience
 
     @property
     def url(self) -> str:
@@ -72,6 +98,15 @@ class Database:
         with self._transaction(**{DURABLE: durable}) as connection:
             yield connection
 
+    def call(self, operation: Callable[[], R]) -> R:
+        """Call what may be called again, as often as this database's patience has it."""
+
+        def explained() -> R:
+            with _explained(self.engine.url):
+                return operation()
+
+        return explained() if self._patience is None else self._patience(explained)
+
     @contextmanager
     def _transaction(self, **options: Any) -> Iterator[Connection]:
         with _explained(self.engine.url), self.engine.connect() as plain:
@@ -83,6 +118,22 @@ class Database:
         """Give every connection back."""
         self.storage.remove_session()
         self.engine.dispose()
+
+
+def retried(
+    function: Callable[Concatenate[Database, P], R],
+) -> Callable[Concatenate[Database, P], R]:
+    """Let a function that works on a database be called again while that is out of reach.
+
+    For functions that may have done their work already when the connection broke: the second
+    call must find that out, and do nothing twice.
+    """
+
+    @wraps(function)
+    def call(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return database.call(lambda: function(database, *args, **kwargs))
+
+    return call
 
 
 def clock(connection: Connection) -> float:
@@ -98,13 +149,14 @@ def inserted_id(connection: Connection, statement: Insert) -> int:
     return int(key[0])
 
 
-def open_database(url: str, *, create: bool = False) -> Database:
+def open_database(url: str, *, create: bool = False, patience: Patience | None = None) -> Database:
     """Open a database that holds studies, or make one.
 
     Args:
         url: `sqlite:///FILE.db` or `postgresql://USER@HOST/NAME`.
         create: Whether to create or migrate the tables where needed; the tables only appear
             in a database that was empty or held Optuna studies.
+        patience: What to do while it is out of reach, now and later; None to say so at once.
 
     Raises:
         DatabaseError: If it cannot be opened or written, belongs to another tool, is of another
@@ -113,9 +165,16 @@ def open_database(url: str, *, create: bool = False) -> Database:
     address = parse_url(url)
     _check_file(address, create=create)
     _check_driver(address)
+    if patience is None:
+        return _opened(address, create=create, patience=None)
+    return patience(_opened, address, create=create, patience=patience)
+
+
+def _opened(address: URL, *, create: bool, patience: Patience | None) -> Database:
     with _explained(address):
         _check_tables(address, create=create)
-        database = Database(_open_storage(url, create=create))
+        url = address.render_as_string(hide_password=False)
+        database = Database(_open_storage(url, create=create), patience)
         if create:
             _migrate(database.engine)
         return database
@@ -286,7 +345,20 @@ def _explained(address: URL) -> Iterator[None]:
         cause = error if isinstance(error, DBAPIError) else error.__cause__
         if not isinstance(cause, DBAPIError) or not _can_be_mended(cause):
             raise
-        raise DatabaseError(f"{address}: {_sentence(cause)}") from error
+        kind = DatabaseUnavailableError if _passes(cause) else DatabaseError
+        raise kind(f"{address}: {_sentence(cause)}") from error
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Whether the database may be there again in a while without anybody doing anything."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state[:2] == _CONNECTION_LOST or state in _PASSING_STATES
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in _PASSING_CODES  # the rest of the number says more exactly why
+    refused = any(phrase in str(error.orig) for phrase in _REFUSED)
+    return not refused and (isinstance(error, OperationalError) or error.connection_invalidated)
 
 
 def _can_be_mended(error: DBAPIError) -> bool:
@@ -311,6 +383,13 @@ def _sentence(error: DBAPIError) -> str:
         "no such table": "its tables are gone; was the file replaced while hpsearch ran?",
         "is locked": "another program has held the file locked for a minute; close it",
         "Connection refused": "no server answers there; is it running?",
+        "Is the server running": "no server answers there; is it running?",
+        "is shutting down": "the server is shutting down",
+        "is starting up": "the server is starting up",
+        "terminating connection": "the server has closed the connection",
+        "closed the connection": "the server has closed the connection",
+        "too many clients": "the server has no connection left (max_connections)",
+        "connection slots": "the server has no connection left (max_connections)",
         "password authentication failed": "user or password are wrong",
     }
     return next((hint for key, hint in hints.items() if key in said), said)

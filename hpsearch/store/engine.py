@@ -23,6 +23,14 @@ BUSY_SECONDS = 60
 # Execution options of a connection, read when its transaction begins.
 READ_ONLY = "hpsearch_read_only"
 DURABLE = "hpsearch_durable"
+# A network that is cut says nothing: without these libpq waits for its answer for hours.
+_NOTICE_A_DEAD_NETWORK = {
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
 # PostgreSQL's advisory locks are numbers, shared by everything in one database.
 _MIGRATION_LOCK = 0x68707365
 
@@ -74,7 +82,12 @@ def engine_options(url: URL) -> dict[str, Any]:
             "connect_args": {"timeout": BUSY_SECONDS},
             "pool_events": [(_tune_sqlite_connection, "connect")],
         }
-    return {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 4}
+    return {
+        "pool_pre_ping": True,
+        "pool_size": 2,
+        "max_overflow": 4,
+        "connect_args": _NOTICE_A_DEAD_NETWORK,
+    }
 
 
 def reading_options(engine: Engine) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hpsearch.space import Box, Value
 from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage, FinishedTrial
-from hpsearch.store.database import Database, clock
+from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.rounds import TRAINED
 from hpsearch.store.tables import AttemptOutcome
 
@@ -71,6 +71,7 @@ def renew(
         return bool(kept.rowcount)
 
 
+@retried
 def hand_back(database: Database, claim: Claim) -> None:
     """Return a claim's unfinished trials at once, as if they had never been taken."""
     with database.writing() as connection:

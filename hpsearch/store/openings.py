@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -16,7 +17,7 @@ from hpsearch.space import Value
 from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
-from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.documents import box_text, values_from, values_text
 from hpsearch.store.leases import Claim, ClaimedTrial, end_attempts
 from hpsearch.store.results import TrialResult, write_results
@@ -42,6 +43,7 @@ class Opening:
     values: dict[str, Value]
 
 
+@retried
 def begin_opening(
     database: Database, study: StoredStudy, worker_id: int, *, again: bool
 ) -> Opening | None:
@@ -81,23 +83,43 @@ def finish_opening(
     Raises:
         LeaseLostError: If another process has taken the opening up meanwhile.
     """
+    text, tries = json.dumps(result), count()
+
+    def finish() -> None:
+        with database.writing(durable=True) as connection:
+            # A connection that broke may have broken after the commit.
+            if not next(tries) or not _says(connection, opening, text):
+                _finish(connection, database.storage, opening, text, trial)
+
+    database.call(finish)
+
+
+def _finish(
+    connection: Connection, storage: BulkStorage, opening: Opening, text: str, trial: TrialResult
+) -> None:
     (final,) = opening.claim.trials
-    with database.writing(durable=True) as connection:
-        when = clock(connection)
-        if not write_results(connection, database.storage, opening.claim, {final.id: trial}):
-            raise LeaseLostError("another process has taken up this opening of the test split")
-        connection.execute(
-            update(tables.opening)
-            .where(tables.opening.c.id == opening.id)
-            .values(result=json.dumps(result), finished=when)
-        )
-        connection.execute(
-            update(tables.round_)
-            .where(tables.round_.c.id == opening.claim.round_id)
-            .values(state=tables.RoundState.CLOSED, closed=when)
-        )
+    when = clock(connection)
+    if not write_results(connection, storage, opening.claim, {final.id: trial}):
+        raise LeaseLostError("another process has taken up this opening of the test split")
+    connection.execute(
+        update(tables.opening)
+        .where(tables.opening.c.id == opening.id)
+        .values(result=text, finished=when)
+    )
+    connection.execute(
+        update(tables.round_)
+        .where(tables.round_.c.id == opening.claim.round_id)
+        .values(state=tables.RoundState.CLOSED, closed=when)
+    )
 
 
+def _says(connection: Connection, opening: Opening, text: str) -> bool:
+    """Whether the opening has this result already."""
+    found = select(tables.opening.c.result).where(tables.opening.c.id == opening.id)
+    return connection.scalar(found) == text
+
+
+@retried
 def test_figure(database: Database, study_id: int) -> dict[str, Any] | None:
     """The newest result with how often the split was opened; None while it is sealed."""
     with database.reading() as connection:

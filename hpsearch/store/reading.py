@@ -16,7 +16,7 @@ from hpsearch.search.narrowing import elites
 from hpsearch.seeds import Purpose
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock
+from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.documents import range_from
 from hpsearch.store.openings import figure
 from hpsearch.store.results import SCORE_METRIC
@@ -27,6 +27,7 @@ from hpsearch.store.workers import count_live_workers
 JSON = dict[str, Any]
 
 
+@retried
 def study_document(database: Database, study: StoredStudy) -> JSON:
     """The document of `start --json` and `show --json`."""
     with database.reading() as connection:
@@ -102,6 +103,7 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
     return {outcome.number for outcome in elites(found, study.validation_rows)}
 
 
+@retried
 def open_work(database: Database, study_id: int) -> JSON:
     """The open round at a glance: purpose, number, planned, running and finished trials."""
     with database.reading() as connection:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, insert, update
 from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage, FinishedTrial
-from hpsearch.store.database import Database, clock
+from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.documents import layers_text, metrics_text
 from hpsearch.store.leases import Claim, end_attempts, owned_trials
 from hpsearch.store.tables import AttemptOutcome
@@ -80,6 +80,7 @@ class TrialResult:
         return self.curve[max(self.curve) if self.scored_at is None else self.scored_at]
 
 
+@retried
 def commit(database: Database, claim: Claim, results: Mapping[int, TrialResult]) -> list[int]:
     """Write the results of claimed trials, by the trial's row, in one transaction.
 

@@ -24,7 +24,7 @@ from hpsearch.space import Box, Choices
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
-from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.documents import (
     box_from,
     box_text,
@@ -163,14 +163,18 @@ def take_closing(database: Database, study_id: int, worker_id: int) -> ClosingTa
     Returns:
         None while trials are unfinished, nothing is open, or somebody else is closing it.
     """
-    if not _ready(database, study_id):
-        return None
     token = new_token()
+    return database.call(lambda: _taken(database, study_id, worker_id, token))
+
+
+def _taken(database: Database, study_id: int, worker_id: int, token: int) -> ClosingTask | None:
+    if not _ready(database, study_id, token):
+        return None
     with database.writing() as connection:
         when = clock(connection)
         leased = connection.execute(
             update(tables.round_)
-            .where(_closable(study_id), _unclaimed(when))
+            .where(_closable(study_id), _free_for(token, when))
             .values(
                 closing_token=token,
                 closing_until=when + CLOSING_SECONDS,
@@ -194,6 +198,7 @@ def take_closing(database: Database, study_id: int, worker_id: int) -> ClosingTa
         )
 
 
+@retried
 def write_closing(database: Database, task: ClosingTask, declared: Box, closing: Closing) -> None:
     """Store what the close decided: the ledger, the next round or the winner; all or nothing.
 
@@ -272,11 +277,11 @@ def search_history(connection: Connection, study_id: int) -> tuple[Outcome, ...]
     return outcomes(connection, mine)
 
 
-def _ready(database: Database, study_id: int) -> bool:
+def _ready(database: Database, study_id: int, token: int) -> bool:
     with database.reading() as connection:
         when = clock(connection)
         found = connection.execute(
-            select(tables.round_.c.id).where(_closable(study_id), _unclaimed(when))
+            select(tables.round_.c.id).where(_closable(study_id), _free_for(token, when))
         ).first()
     return found is not None
 
@@ -299,8 +304,11 @@ def _closable(study_id: int) -> ColumnElement[bool]:
     )
 
 
-def _unclaimed(when: float) -> ColumnElement[bool]:
-    return or_(tables.round_.c.closing_until.is_(None), tables.round_.c.closing_until < when)
+def _free_for(token: int, when: float) -> ColumnElement[bool]:
+    """Nobody else closes it: a connection may have broken after the lease was committed."""
+    columns = tables.round_.c
+    lapsed = or_(columns.closing_until.is_(None), columns.closing_until < when)
+    return lapsed | (columns.closing_token == token)
 
 
 def _sibling_study(database: Database, study_id: int, following: RoundPlan) -> int:

@@ -20,7 +20,7 @@ from hpsearch.search.narrowing import declared
 from hpsearch.search.rounds import first_round
 from hpsearch.space import Value, frozen
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock, inserted_id, open_database
+from hpsearch.store.database import Database, clock, inserted_id, open_database, retried
 from hpsearch.store.rounds import insert_ledger, insert_round
 from hpsearch.study import StudySpec
 
@@ -138,6 +138,7 @@ def refresh_report(
     return load_study(database, study.name)
 
 
+@retried
 def find_study(database: Database, name: str) -> StoredStudy | None:
     """The study of this name, or None."""
     with database.reading() as connection:
@@ -176,6 +177,7 @@ def study_at(connection: Connection, study: StoredStudy) -> StoredStudy:
     )
 
 
+@retried
 def load_study(database: Database, name: str) -> StoredStudy:
     """The study of this name.
 

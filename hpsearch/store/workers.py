@@ -13,11 +13,12 @@ import psutil
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock, inserted_id
+from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.leases import LEASE_SECONDS, lose_trials, worker_seen
 from hpsearch.store.rounds import release_closings
 
 
+@retried
 def register_worker(
     database: Database, study_id: int, fingerprint: Mapping[str, str]
 ) -> tuple[int, str]:
@@ -60,12 +61,14 @@ def worker_stopped(database: Database, worker_id: int) -> None:
         _free(connection, database, [worker_id], when)
 
 
+@retried
 def worker_heard_of(database: Database, worker_id: int) -> None:
     """Write down that a worker without work is still there."""
     with database.writing() as connection:
         worker_seen(connection, worker_id, clock(connection))
 
 
+@retried
 def recover_dead_workers(database: Database, study_id: int, *, blame: bool = True) -> int:
     """Free the trials and the close of workers of this machine whose process is gone.
 

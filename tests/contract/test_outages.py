@@ -1,0 +1,201 @@
+"""A database that comes and goes: whoever is patient does everything once."""
+
+import random
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from hpsearch.errors import DatabaseError, DatabaseUnavailableError
+from hpsearch.final import open_sealed_test
+from hpsearch.store import database as store
+from hpsearch.store import openings
+from hpsearch.store import patience as patience_module
+from hpsearch.store.database import Database, open_database
+from hpsearch.store.patience import Patience
+from hpsearch.store.reading import trials_document
+from hpsearch.store.studies import load_study
+from hpsearch.worker import Worker, WorkerOptions, run_worker
+from tests.contract.conftest import NeverSet, QuickObjective
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    """Tries follow one another at once."""
+    monkeypatch.setattr(patience_module, "_PAUSE_SECONDS", (0.0, 0.0))
+
+
+@pytest.fixture
+def breaking(monkeypatch):
+    """Breaks the transactions of patient databases: a fifth before the commit, a fifth after it.
+
+    Returns what was broken so far; which transactions they are is drawn from a seed.
+    """
+    draws, whole, broken = random.Random(0), Database._transaction, []  # noqa: S311 - no secret
+
+    @contextmanager
+    def transaction(self, **options):
+        fate = draws.random() if self._patience else 0.5
+        with whole(self, **options) as connection:
+            yield connection
+            if fate < 0.2:
+                broken.append("before")
+                raise DatabaseUnavailableError("the connection broke before the commit")
+        if fate > 0.8:
+            broken.append("after")
+            raise DatabaseUnavailableError("the connection broke after the commit")
+
+    monkeypatch.setattr(Database, "_transaction", transaction)
+    return broken
+
+
+def rows(database, study):
+    """`trials --json` without what no two runs have in common."""
+    free = ("started", "finished", "worker")
+    return [{k: v for k, v in t.items() if k not in free} for t in trials_document(database, study)]
+
+
+def test_broken_connections_change_nothing(database, database_url, make_study, work, breaking):
+    """Every trial is trained once and every round closed at once, whenever the connection broke."""
+    undisturbed, study = make_study(name="undisturbed"), make_study(name="disturbed")
+    work(undisturbed)
+    with closing(open_database(database_url, patience=Patience(threading.Event()))) as patient:
+        objective = QuickObjective()
+        Worker(patient, study, objective).run(NeverSet(), lambda: False)
+    assert {"before", "after"} == set(breaking)
+    assert len(breaking) > 10
+    assert load_study(database, "disturbed").winner == load_study(database, "undisturbed").winner
+    assert rows(database, study) == rows(database, undisturbed)
+    assert all(trial["attempts"] == 1 for trial in rows(database, study))
+    assert sorted(objective.trained) == sorted([*range(24), *range(4)])
+
+
+def test_broken_connections_open_the_test_split_once(
+    database, database_url, make_real_study, breaking
+):
+    """However often the connection breaks around an opening, there is one, with its figure."""
+    study = make_real_study()
+    run_worker(WorkerOptions(database_url, study.name), threading.Event())
+    for number in range(1, 9):
+        open_sealed_test(database_url, study.name, None, again=True)
+        assert openings.test_figure(database, study.id)["openings"] == number
+    assert {"before", "after"} <= set(breaking)
+
+
+# ------------------------------------------------------------------- what passes
+
+
+@pytest.mark.parametrize(
+    ("state", "passes"),
+    [
+        ("08006", True),  # connection failure
+        ("57P01", True),  # the server shuts down
+        ("57P03", True),  # it cannot be connected to now
+        ("53300", True),  # too many connections
+        ("40P01", True),  # deadlock
+        ("53100", False),  # disk full
+        ("42501", False),  # rights are missing
+        ("28P01", False),  # the password is wrong
+    ],
+)
+def test_what_passes_by_itself_on_postgresql(state, passes):
+    """An outage is told from what somebody must mend, by the server's own code."""
+    psycopg = pytest.importorskip("psycopg")
+    error = psycopg.errors.lookup(state)("said by the server")
+    assert said(OperationalError("SELECT 1", {}, error)) is passes
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        ("connection failed: Connection refused", True),
+        ("server closed the connection unexpectedly", True),
+        ("connection timeout expired", True),
+        ('FATAL: database "studies" does not exist', False),
+        ("FATAL: password authentication failed for user", False),
+    ],
+)
+def test_connections_that_could_not_be_made(words, passes):
+    """Without a code of the server its words decide: one that answered no says so again."""
+    psycopg = pytest.importorskip("psycopg")
+    assert said(OperationalError("SELECT 1", {}, psycopg.OperationalError(words))) is passes
+
+
+def said(error):
+    """Whether an error of the driver is called an outage."""
+    with pytest.raises(DatabaseError) as caught, store._explained("postgresql://db"):
+        raise error
+    return isinstance(caught.value, DatabaseUnavailableError)
+
+
+def test_a_locked_file_is_waited_for(tmp_path, monkeypatch):
+    """Another program that holds an SQLite file costs time, not the search."""
+    monkeypatch.setattr("hpsearch.store.engine.BUSY_SECONDS", 0)
+    url = f"sqlite:///{tmp_path}/study.db"
+    open_database(url, create=True).close()
+    holder = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    outages = []
+
+    def told(outage):
+        outages.append(outage)
+        holder.execute("ROLLBACK")
+
+    patience = Patience(threading.Event(), told=told)
+    with closing(holder), closing(open_database(url, patience=patience)) as patient:
+
+        @store.retried
+        def write(database):
+            with database.writing() as connection:
+                return connection.exec_driver_sql("SELECT 1").scalar_one()
+
+        assert write(patient) == 1
+    assert len(outages) == 1
+    assert "trying again" in outages[0]
+
+
+# ---------------------------------------------------------------------- patience
+
+
+def away():
+    raise DatabaseUnavailableError("nobody there")
+
+
+def test_patience_ends():
+    """After its time the error says for how long, and that nothing is lost."""
+    with pytest.raises(DatabaseUnavailableError, match=r"for 0 minutes.*nothing is lost"):
+        Patience(threading.Event(), seconds=0.0)(away)
+
+
+def test_a_wish_to_stop_ends_it_at_once():
+    """Whoever is asked to stop does not wait for a database."""
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(DatabaseUnavailableError, match=r"^nobody there$"):
+        Patience(stop)(away)
+
+
+def test_the_forsaken_do_not_wait():
+    """A worker whose `start` is gone does not wait for a database."""
+    with pytest.raises(DatabaseUnavailableError, match=r"^nobody there$"):
+        Patience(threading.Event(), forsaken=lambda: True)(away)
+
+
+def test_patience_may_be_needed_within_patience():
+    """A call that is tried again may itself try something again, and each has its own count."""
+    patience, calls = Patience(threading.Event()), []
+
+    def inner():
+        calls.append("inner")
+        if len(calls) % 2:
+            away()
+
+    def outer():
+        patience(inner)
+        if len(calls) < 6:
+            away()
+
+    patience(outer)
+    assert calls == ["inner"] * 6
