@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import threading
 import time
@@ -37,10 +38,21 @@ from hpsearch.store.patience import Patience
 from hpsearch.store.results import commit
 from hpsearch.store.rounds import ClosingTask, release_closing, take_closing, write_closing
 from hpsearch.store.studies import StoredStudy, find_study, load_study
-from hpsearch.store.workers import register_worker, worker_heard_of, worker_stopped
+from hpsearch.store.workers import (
+    register_worker,
+    worker_heard_of,
+    worker_stopped,
+    workers_heard_of,
+)
 
 # How long a worker without work sleeps before it looks again; doubled up to the second value.
 _IDLE_SECONDS = (0.02, 0.25)
+# Who trains for longer holds no connection meanwhile. A new one costs the server 10 ms, so that few
+# workers keep theirs for seconds; but a server has a hundred for all, so that many do not.
+_LONG_SECONDS, _LONG_IN_A_CROWD = 5.0, 0.2
+_CROWD = 40
+# How often a worker counts the others.
+_COUNT_SECONDS = 10.0
 # How often a worker that came before its study looks for it.
 _WAIT_SECONDS = 0.5
 
@@ -162,6 +174,8 @@ class Worker:
         self._lease_seconds = lease_seconds
         self._id, self.name = register_worker(database, study.id, machine_fingerprint())
         self._seen = time.monotonic()
+        self._training_seconds = 0.0  # of the last claim
+        self._counted, self._crowded = -math.inf, False
 
     def run(self, stop: threading.Event, orphaned: Callable[[], bool]) -> int:
         """Work until the study is complete; see `run_worker`."""
@@ -195,6 +209,13 @@ class Worker:
             worker_heard_of(self._database, self._id)
             self._seen = time.monotonic()
 
+    def _long_seconds(self) -> float:
+        """How long a training must be for its worker to hold no connection meanwhile."""
+        if time.monotonic() - self._counted > _COUNT_SECONDS:
+            self._crowded = workers_heard_of(self._database) > _CROWD
+            self._counted = time.monotonic()
+        return _LONG_IN_A_CROWD if self._crowded else _LONG_SECONDS
+
     def _claim(self) -> Claim | None:
         return claims.claim(
             self._database,
@@ -209,9 +230,13 @@ class Worker:
         with _Heartbeat(self._database, claim, self._id, self._lease_seconds) as heartbeat:
             try:
                 values = self._values(claim)
+                if self._training_seconds > self._long_seconds():
+                    self._database.rest()
+                began = time.monotonic()
                 results = self._objective.run(
                     claim.trials, values, lambda: stop.is_set() or heartbeat.lost
                 )
+                self._training_seconds = time.monotonic() - began
             except (TrainingStoppedError, LeaseLostError):
                 hand_back(self._database, claim)
                 return 0
@@ -320,6 +345,7 @@ class _Heartbeat:
             except DatabaseError:
                 # Out of reach for now: training goes on, and the token decides at the commit.
                 continue
+            self._database.rest()
             if not kept:
                 self.lost = True
                 return

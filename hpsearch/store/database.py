@@ -114,6 +114,11 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def rest(self) -> None:
+        """Give idle connections back to a server, which has a hundred; a file has no such limit."""
+        if self.engine.dialect.name != "sqlite":
+            self.engine.dispose()
+
     def close(self) -> None:
         """Give every connection back."""
         self.storage.remove_session()

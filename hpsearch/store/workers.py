@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock, inserted_id, retried
@@ -94,6 +94,16 @@ def recover_dead_workers(database: Database, study_id: int, *, blame: bool = Tru
             update(tables.worker).where(tables.worker.c.id.in_(dead)).values(stopped=when)
         )
         return _free(connection, database, dead, when, blame=blame)
+
+
+@retried
+def workers_heard_of(database: Database) -> int:
+    """Workers of all studies of the database, on all machines, that were heard of lately."""
+    columns = tables.worker.c
+    with database.reading() as connection:
+        lately = columns.seen > clock(connection) - 2 * LEASE_SECONDS
+        query = select(func.count()).where(columns.stopped.is_(None), lately)
+        return connection.execute(query).scalar_one()
 
 
 def live_workers(database: Database, study_id: int) -> int:

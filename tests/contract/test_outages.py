@@ -17,6 +17,7 @@ from hpsearch.store.database import Database, open_database
 from hpsearch.store.patience import Patience
 from hpsearch.store.reading import trials_document
 from hpsearch.store.studies import load_study
+from hpsearch.store.workers import worker_stopped, workers_heard_of
 from hpsearch.worker import Worker, WorkerOptions, run_worker
 from tests.contract.conftest import NeverSet, QuickObjective
 
@@ -154,6 +155,36 @@ def test_a_locked_file_is_waited_for(tmp_path, monkeypatch):
         assert write(patient) == 1
     assert len(outages) == 1
     assert "trying again" in outages[0]
+
+
+# ------------------------------------------------------------------- connections
+
+
+@pytest.mark.parametrize("crowd", [0, 1000])
+def test_in_a_crowd_nobody_keeps_a_connection_while_training(
+    database, database_url, study, monkeypatch, crowd
+):
+    """A server has a hundred connections: hundreds of workers hold one only while they speak."""
+    monkeypatch.setattr("hpsearch.worker._LONG_IN_A_CROWD", -1.0)  # every training is a long one
+    monkeypatch.setattr("hpsearch.worker.workers_heard_of", lambda _database: crowd)
+    kept = []
+
+    class Looking(QuickObjective):
+        def run(self, trials, values, should_stop):
+            kept.append(patient.engine.pool.checkedin())
+            return super().run(trials, values, should_stop)
+
+    with closing(open_database(database_url, patience=Patience(threading.Event()))) as patient:
+        Worker(patient, study, Looking()).run(NeverSet(), lambda: False)
+    file = database.engine.dialect.name == "sqlite"
+    assert set(kept) == ({0} if crowd and not file else {1})
+
+
+def test_workers_are_counted_over_all_studies(database, make_study, make_worker):
+    """What a server has to serve is all of them; those that left need nothing."""
+    workers = [make_worker(make_study(name=name)) for name in ("one", "other", "third")]
+    worker_stopped(database, workers[0])
+    assert workers_heard_of(database) == 2
 
 
 # ---------------------------------------------------------------------- patience
