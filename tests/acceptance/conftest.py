@@ -103,13 +103,14 @@ class Command:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def background(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start in a session of its own, as a terminal would."""
+    def background(self, *arguments: str, silent: bool = False) -> subprocess.Popen[str]:
+        """Start in a session of its own, as a terminal would; `silent` loses its output."""
+        output = subprocess.DEVNULL if silent else subprocess.PIPE
         return subprocess.Popen(
             [sys.executable, "-m", "hpsearch", *arguments],
             cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
             start_new_session=True,
         )

