@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from tests.acceptance.conftest import (
     SLOW_STUDY,
@@ -152,3 +153,55 @@ def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started:
     assert hpsearch("start", file, *LOCAL).returncode == 0
     states = Counter(t["state"] for t in hpsearch.json("trials", "slow"))
     assert states == {"complete": 127}
+
+
+def test_a_second_ctrl_c_does_not_wait(hpsearch: Command, started: Starter):
+    """A worker that does not answer delays the first Ctrl-C; the second kills it at once."""
+    search = started("start", hpsearch.write("slow.toml", SLOW_STUDY), *LOCAL)
+    until(lambda: finished(hpsearch) >= 5, "the first trials")
+    for worker in workers_of(search):
+        worker.suspend()
+    search.send_signal(signal.SIGINT)
+    until(lambda: asked_to_leave(search), "the wish to stop")
+    search.send_signal(signal.SIGINT)
+    search.communicate(timeout=3)
+    assert search.returncode == 130
+    until(lambda: not session_of(search), "the end of every process", seconds=5)
+    assert running(hpsearch) == 0
+
+
+def asked_to_leave(search: subprocess.Popen[str]) -> bool:
+    """Whether a signal waits for a worker that is stopped."""
+    pending = [worker_signals(worker.pid) for worker in workers_of(search)]
+    return bool(pending) and all(mask & 1 << (signal.SIGTERM - 1) for mask in pending)
+
+
+def worker_signals(pid: int) -> int:
+    """Signals that were sent to a process and not yet received (proc(5), ShdPnd)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd"))
+
+
+def test_sigterm_leaves_no_run_running(hpsearch: Command, started: Starter):
+    """What a stopped search leaves in MLflow does not look busy: the study's run is KILLED."""
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    search = started("start", file, "--tracking", "sqlite:///mlflow.db")
+    until(lambda: counted_runs(hpsearch, "1 = 1") > 5, "the first runs in MLflow")
+    search.terminate()
+    _, err = search.communicate(timeout=20)
+    assert search.returncode == 130, err
+    assert counted_runs(hpsearch, "status = 'RUNNING'") == 0
+    assert counted_runs(hpsearch, "status = 'KILLED'") >= 1
+
+
+def counted_runs(hpsearch: Command, which: str) -> int:
+    """Runs of one kind in MLflow's file; 0 while it has no tables."""
+    file = hpsearch.folder / "mlflow.db"
+    if not file.exists():
+        return 0
+    query = f"SELECT COUNT(*) FROM runs WHERE {which}"  # noqa: S608 - constants above
+    with closing(sqlite3.connect(file, timeout=60)) as connection:
+        try:
+            return int(connection.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0  # the tables are not there yet
