@@ -48,6 +48,8 @@ trials = {trials}
 finalists = 2
 seeds = 3
 """
+# How often a search is left alone while it has no workers yet; else it would never have any.
+_SPARED = 0.9
 TRACKING = ("--tracking", "sqlite:///mlflow.db")
 
 
@@ -166,6 +168,8 @@ class Chaos:
         return self._hpsearch.background(*self._command, silent=True)
 
     def _disturb(self) -> None:
+        if not workers_of(self._search) and self._draws.random() < _SPARED:
+            return
         kinds: list[Callable[[], str | None]] = [
             *[self._kill_worker] * 5, self._kill_mirror, self._kill_start, self._kill_all,
             self._interrupt,
