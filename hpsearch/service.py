@@ -32,7 +32,6 @@ from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process
 from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
 from hpsearch.search.sampling import check_sampler
-from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.patience import Patience
@@ -233,7 +232,7 @@ class Search:
                 self._show(progress)
                 if load_study(database, study.name).state == "complete":
                     break
-                crew.keep_up(_ended(progress))
+                crew.keep_up(progress.finished + progress.repeated)
                 self._stop.event.wait(_WATCH_SECONDS)
         finally:
             self._dismiss(launcher)
@@ -276,6 +275,10 @@ class _Crew:
 
     def keep_up(self, finished: int) -> None:
         """Replace workers that died.
+
+        Args:
+            finished: Finished trials and repeats: more of them tell a crew that works from one
+                that only dies.
 
         Raises:
             UserError: With the worker's own words, if a replacement would end the same way.
@@ -321,13 +324,6 @@ class _StopRequest:
         self.event.set()
 
 
-def _ended(progress: Progress) -> int:
-    """Finished trials of every purpose: what tells a crew that works from one that only dies."""
-    unfinished = (TrialState.WAITING, TrialState.RUNNING)
-    counts = [pair for states in progress.counts.values() for pair in states.items()]
-    return sum(count for state, count in counts if state not in unfinished)
-
-
 def check_same(study: StoredStudy, spec: StudySpec) -> None:
     """A study goes on only as it was begun.
 
@@ -355,14 +351,17 @@ def _launcher(options: StartOptions, study: str) -> Launcher:
 
 
 def _progress(database: Database, study: StoredStudy, workers: int, seconds: float) -> Progress:
-    work = open_work(database, study.id)
+    work = open_work(database, study)
+    confirmation = work["confirmation"] or {"planned": 0, "finished": 0}
     return Progress(
         phase=work["purpose"],
         round=work["round"],
-        counts=work["states"],
         best_score=work["best_score"],
         workers=workers,
         finished=work["search_done"],
         planned=study.spec.planned_trials,
+        running=work["running"],
+        repeats=confirmation["planned"],
+        repeated=confirmation["finished"],
         seconds=seconds,
     )

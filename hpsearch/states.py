@@ -16,6 +16,7 @@ class TrialState(StrEnum):
     FAILED = "failed"  # an error, whose message is kept
 
 
+UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 FINISHED = (
     TrialState.COMPLETE,
     TrialState.DIVERGED,

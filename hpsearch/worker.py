@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -36,7 +37,7 @@ from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
 from hpsearch.store.patience import Patience
 from hpsearch.store.results import commit
-from hpsearch.store.rounds import ClosingTask, release_closing, take_closing, write_closing
+from hpsearch.store.rounds import ClosingTask, history, release_closing, take_closing, write_closing
 from hpsearch.store.studies import StoredStudy, find_study, load_study
 from hpsearch.store.workers import (
     register_worker,
@@ -267,7 +268,7 @@ def close_finished_round(database: Database, study: StoredStudy, worker_id: int)
     if task is None:
         return False
     try:
-        write_closing(database, task, study.spec.space, _decide(study, task))
+        write_closing(database, task, study.spec.space, _decide(database, study, task))
     except LeaseLostError:
         return False
     except BaseException:
@@ -278,11 +279,16 @@ def close_finished_round(database: Database, study: StoredStudy, worker_id: int)
     return True
 
 
-def _decide(study: StoredStudy, task: ClosingTask) -> Closing:
+def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closing:
     if task.purpose == Purpose.CONFIRMATION:
         return close_confirmation(task.outcomes)
     return close_search_round(
-        study.spec, task.number, task.box, task.outcomes, task.history, study.validation_rows
+        study.spec,
+        task.number,
+        task.box,
+        task.outcomes,
+        partial(history, database, study.id),
+        study.validation_rows,
     )
 
 

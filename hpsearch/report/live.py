@@ -14,7 +14,6 @@ from rich.text import Text
 
 from hpsearch.report.numbers import count, duration, score
 from hpsearch.report.progress import Progress
-from hpsearch.states import FINISHED
 from hpsearch.study import StudySpec
 
 # Where no screen can be redrawn, one line this often is enough to see that it lives.
@@ -51,7 +50,7 @@ class _Estimate:
 
     def seconds(self, progress: Progress) -> float | None:
         """Seconds until the last repeat is done; None before a first trial was trained."""
-        done = progress.finished + _done(progress, "confirmation")
+        done = progress.finished + progress.repeated
         if self._first is None:
             self._first = done
         trained = done - self._first
@@ -104,7 +103,7 @@ class _PlainMirror:
 def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
     seconds = estimate.seconds(progress)
     facts = [
-        f"running {_running(progress)}",
+        f"running {progress.running}",
         f"left {progress.planned - progress.finished}",
         f"best so far {score(progress.best_score)}",
         "time left unknown" if seconds is None else f"about {duration(seconds)} left",
@@ -121,8 +120,7 @@ def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
 
 def _headline(progress: Progress) -> str:
     if progress.phase == "confirmation":
-        planned = sum(progress.counts.get("confirmation", {}).values())
-        return f"confirmation: {_done(progress, 'confirmation')} of {planned} repeats done"
+        return f"confirmation: {progress.repeated} of {progress.repeats} repeats done"
     if progress.phase == "final":
         return "final: the winner is trained on all but the test rows, and tested once"
     best = f", best {score(progress.best_score)}" if progress.best_score is not None else ""
@@ -137,12 +135,3 @@ def _mirror_line(copied: int, total: int) -> RenderableType:
     bar = ProgressBar(total=max(total, 1), completed=copied, width=40)
     grid.add_row("MLflow", bar, f"{copied} of {total} trials (Ctrl-C is safe)")
     return grid
-
-
-def _done(progress: Progress, purpose: str) -> int:
-    counts = progress.counts.get(purpose, {})
-    return sum(counts.get(state, 0) for state in FINISHED)
-
-
-def _running(progress: Progress) -> int:
-    return sum(counts.get("running", 0) for counts in progress.counts.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpsearch.search.narrowing import LedgerRow, box_of, narrow, unnarrowed
@@ -73,7 +73,7 @@ def close_search_round(
     number: int,
     box: Box,
     outcomes: Sequence[Outcome],
-    history: Sequence[Outcome],
+    history: Callable[[], Sequence[Outcome]],
     validation_rows: int,
 ) -> Closing:
     """Narrow after a search round and plan what follows.
@@ -83,7 +83,8 @@ def close_search_round(
         number: The round's number, from 1.
         box: The round's box.
         outcomes: The round's own trials.
-        history: All search trials of all rounds, these included.
+        history: Reads all search trials of all rounds, these included; called after the last
+            round only, so that no round takes longer to close than the one before.
         validation_rows: Rows behind each score.
     """
     rows = unnarrowed(box) if spec.is_grid else narrow(box, spec.space, outcomes, validation_rows)
@@ -91,8 +92,8 @@ def close_search_round(
     if number < spec.rounds:
         return Closing(ledger, _search_round(spec, number + 1, box_of(ledger)), None)
     if not spec.confirms:
-        return Closing(ledger, None, unconfirmed_winner(history))
-    return Closing(ledger, confirmation_round(spec, box_of(ledger), history), None)
+        return Closing(ledger, None, unconfirmed_winner(history()))
+    return Closing(ledger, confirmation_round(spec, box_of(ledger), history()), None)
 
 
 def close_confirmation(repeats: Sequence[Outcome]) -> Closing:

@@ -27,7 +27,6 @@ from sqlalchemy import (
     bindparam,
     create_engine,
     delete,
-    func,
     insert,
     select,
     update,
@@ -117,10 +116,19 @@ class BulkStorage(RDBStorage):
             select(_studies.c.study_id).where(_studies.c.study_id == study_id).with_for_update()
         )
 
-    def count_trials(self, connection: Connection, study_id: int) -> int:
-        """How many trials a study has, whoever made them."""
-        found = select(func.count()).select_from(_trials).where(_trials.c.study_id == study_id)
-        return int(connection.scalar(found) or 0)
+    def next_number(self, connection: Connection, study_id: int) -> int:
+        """The number of a study's next trial: how many it has, whoever made them.
+
+        Read from the newest one instead of counted: numbers rise with ids, because whoever adds
+        trials holds the study's lock.
+        """
+        newest = connection.scalar(
+            select(_trials.c.number)
+            .where(_trials.c.study_id == study_id)
+            .order_by(_trials.c.trial_id.desc())
+            .limit(1)
+        )
+        return 0 if newest is None else int(newest) + 1
 
     def insert_waiting(
         self,
@@ -138,20 +146,18 @@ class BulkStorage(RDBStorage):
             distributions: The box the values come from, for all of these trials.
         """
         self.lock_study(connection, study_id)  # keeps numbers unique
-        number = self.count_trials(connection, study_id)
+        first = self.next_number(connection, study_id)
         rows = [
-            {"study_id": study_id, "number": number + i, "state": TrialState.WAITING}
+            {"study_id": study_id, "number": first + i, "state": TrialState.WAITING}
             for i in range(len(params))
         ]
-        connection.execute(insert(_trials), rows)
-        ids = connection.scalars(
-            select(_trials.c.trial_id)
-            .where(_trials.c.study_id == study_id, _trials.c.number >= number)
-            .order_by(_trials.c.number)
-        ).all()
+        made = connection.execute(
+            insert(_trials).returning(_trials.c.number, _trials.c.trial_id), rows
+        )
+        ids = [trial_id for _, trial_id in sorted(tuple(row) for row in made)]
         known = {i: p for i, p in zip(ids, params, strict=True) if p is not None}
         _insert_params(connection, known, distributions)
-        return list(ids)
+        return ids
 
     def insert_params(
         self,

@@ -19,7 +19,7 @@ from hpsearch.search.outcomes import Outcome
 from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
-from hpsearch.states import TrialState
+from hpsearch.states import UNFINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.documents import box_from, values_from, values_text
@@ -127,15 +127,10 @@ def _something_waits(database: Database, study_id: int) -> bool:
         if row is None:
             return False
         columns = tables.trial.c
-        free = (columns.state == TrialState.WAITING) | (
-            (columns.state == TrialState.RUNNING) & (columns.lease_until < when)
-        )
-        return (
-            connection.execute(
-                select(columns.id).where(columns.round_id == row.id, free).limit(1)
-            ).first()
-            is not None
-        )
+        free = (columns.state == TrialState.WAITING) | (columns.lease_until < when)
+        mine = (columns.round_id == row.id) & columns.state.in_(UNFINISHED)
+        found = connection.execute(select(columns.id).where(mine, free).limit(1)).first()
+        return found is not None
 
 
 def _open_round(connection: Connection, study_id: int) -> Any:
@@ -154,12 +149,7 @@ def _open_round(connection: Connection, study_id: int) -> Any:
 def _fair_share(
     connection: Connection, study_id: int, round_id: int, most: int, seen_since: float
 ) -> int:
-    waiting = connection.scalar(
-        select(func.count())
-        .select_from(tables.trial)
-        .where(tables.trial.c.round_id == round_id, tables.trial.c.state == TrialState.WAITING)
-    )
-    workers = connection.scalar(
+    seen = connection.scalar(
         select(func.count())
         .select_from(tables.worker)
         .where(
@@ -168,7 +158,16 @@ def _fair_share(
             tables.worker.c.seen > seen_since,
         )
     )
-    return max(1, min(most, math.ceil((waiting or 0) / max(workers or 1, 1))))
+    workers = max(seen or 1, 1)
+    # Where more waits than all workers could take now, it does not matter how much more.
+    enough = (
+        select(tables.trial.c.id)
+        .where(tables.trial.c.round_id == round_id, tables.trial.c.state == TrialState.WAITING)
+        .limit(most * workers)
+        .subquery()
+    )
+    waiting = connection.scalar(select(func.count()).select_from(enough))
+    return max(1, min(most, math.ceil((waiting or 0) / workers)))
 
 
 @dataclass(frozen=True)

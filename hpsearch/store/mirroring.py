@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from sqlalchemy import Connection, case, func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.errors import DatabaseError
 from hpsearch.seeds import Purpose
-from hpsearch.states import FINISHED
+from hpsearch.states import FINISHED, UNFINISHED
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock
 from hpsearch.store.reading import Curve, curves, trial_rows
@@ -133,15 +133,20 @@ def write_mirror(
 
 def mirror_progress(database: Database, study_name: str) -> tuple[int, int]:
     """Trials that the mirror has copied, and trials that are finished."""
-    named = tables.study.c.name == study_name
-    finished = (
-        select(func.count())
-        .select_from(tables.trial.join(tables.study))
-        .where(named, tables.trial.c.state.in_(FINISHED))
+    round_, trial = tables.round_.c, tables.trial.c
+    study_id = select(tables.study.c.id).where(tables.study.c.name == study_name).scalar_subquery()
+    open_rounds = select(round_.id).where(
+        round_.study_id == study_id, round_.state == tables.RoundState.OPEN
     )
-    copied = select(tables.mirror.c.trials).join(tables.study).where(named)
+    # Every trial of a closed round is finished, so only those of open ones are looked at.
+    unfinished = select(func.count(trial.id)).where(
+        trial.round_id.in_(open_rounds), trial.state.in_(UNFINISHED)
+    )
+    planned = select(func.sum(round_.planned)).where(round_.study_id == study_id)
+    copied = select(tables.mirror.c.trials).where(tables.mirror.c.study_id == study_id)
     with database.reading() as connection:
-        done, total = connection.scalar(copied) or 0, connection.scalar(finished) or 0
+        done = connection.scalar(copied) or 0
+        total = (connection.scalar(planned) or 0) - (connection.scalar(unfinished) or 0)
     return min(done, total), total
 
 
@@ -149,14 +154,21 @@ def mirror_progress(database: Database, study_name: str) -> tuple[int, int]:
 
 
 def study_signature(database: Database, study_id: int) -> tuple[int, int, str]:
-    """Rounds, closed rounds and the state: what a study's own run says changes only with it."""
-    closed = func.sum(case((tables.round_.c.state == tables.RoundState.CLOSED, 1), else_=0))
+    """Newest round, open rounds and the state: what a study's own run says changes only with it."""
+    round_ = tables.round_.c
+    newest = select(func.max(round_.id)).where(round_.study_id == study_id)
+    still_open = (
+        select(func.count())
+        .select_from(tables.round_)
+        .where(round_.study_id == study_id, round_.state == tables.RoundState.OPEN)
+    )
+    state = select(tables.study.c.state).where(tables.study.c.id == study_id)
     with database.reading() as connection:
-        rounds, ended = connection.execute(
-            select(func.count(), closed).where(tables.round_.c.study_id == study_id)
-        ).one()
-        state = connection.scalar(select(tables.study.c.state).where(tables.study.c.id == study_id))
-    return int(rounds), int(ended or 0), str(state)
+        return (
+            int(connection.scalar(newest) or 0),
+            int(connection.scalar(still_open) or 0),
+            str(connection.scalar(state)),
+        )
 
 
 def rounds_after(database: Database, study_id: int, after: int) -> list[RoundRow]:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from hpsearch.search.narrowing import elites
 from hpsearch.seeds import Purpose
-from hpsearch.states import FINISHED, TrialState
+from hpsearch.states import FINISHED, UNFINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.documents import range_from
@@ -33,23 +33,23 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
     with database.reading() as connection:
         now = study_at(connection, study)
         workers = count_live_workers(connection, study.id)
-        states = _states(connection, study.id)
+        search = _states(connection, study.id, Purpose.SEARCH)
+        repeats = _states(connection, study.id, Purpose.CONFIRMATION)
         rounds = _rounds(connection, study.id)
         test = figure(connection, study.id)
         failures = _failures(connection, study.id)
         seconds = float((now.completed or clock(connection)) - now.created)
-    search = states[Purpose.SEARCH]
     return {
         "study": now.name,
         "state": _state(now, workers),
         "metric": SCORE_METRIC,
         "direction": "maximize",
         "planned": now.spec.planned_trials,
-        **{state: search[state] for state in FINISHED},
-        "running": search[TrialState.RUNNING],
+        **{state: search.get(state, 0) for state in FINISHED},
+        "running": search.get(TrialState.RUNNING, 0),
         "workers": workers,
         "rounds": rounds,
-        "confirmation": _confirmation(states[Purpose.CONFIRMATION]),
+        "confirmation": _confirmation(repeats),
         "winner": now.winner,
         "test": test,
         "has_test_rows": now.spec.holds_out,
@@ -104,32 +104,31 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
 
 
 @retried
-def open_work(database: Database, study_id: int) -> JSON:
-    """The open round at a glance: purpose, number, planned, running and finished trials."""
+def open_work(database: Database, study: StoredStudy) -> JSON:
+    """How far a search is, asked several times a second: it never looks at closed rounds."""
     with database.reading() as connection:
         row = connection.execute(
             select(tables.round_)
             .where(
-                tables.round_.c.study_id == study_id,
+                tables.round_.c.study_id == study.id,
                 tables.round_.c.state == tables.RoundState.OPEN,
             )
             .order_by(tables.round_.c.id)
             .limit(1)
         ).one_or_none()
-        states = _states(connection, study_id)
-        trial = tables.trial.c
-        best = connection.scalar(
-            select(func.max(trial.score)).where(
-                trial.study_id == study_id, trial.purpose == Purpose.SEARCH
-            )
-        )
-    search = states[Purpose.SEARCH]
+        unfinished = _unfinished(connection, row.id) if row else {}
+        best = _best_score(connection, study.id)
+        repeats = _confirmation(_states(connection, study.id, Purpose.CONFIRMATION))
+    done = study.spec.planned_trials
+    if row is not None and row.purpose == Purpose.SEARCH:
+        done = study.spec.trials * row.number - sum(unfinished.values())
     return {
         "best_score": best,
         "purpose": row.purpose if row else None,
         "round": row.number if row else None,
-        "states": {purpose: dict(counts) for purpose, counts in states.items()},
-        "search_done": sum(search[state] for state in FINISHED),
+        "running": unfinished.get(TrialState.RUNNING, 0),
+        "search_done": done,
+        "confirmation": repeats,
     }
 
 
@@ -211,17 +210,34 @@ def _state(study: StoredStudy, workers: int) -> str:
     return "running" if workers else "interrupted"
 
 
-def _states(connection: Connection, study_id: int) -> defaultdict[str, defaultdict[str, int]]:
+def _states(connection: Connection, study_id: int, purpose: Purpose) -> dict[str, int]:
+    """How many trials of a purpose stand where."""
     trial = tables.trial.c
-    counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    rows = connection.execute(
-        select(trial.purpose, trial.state, func.count())
-        .where(trial.study_id == study_id)
-        .group_by(trial.purpose, trial.state)
+    return _counted(connection, (trial.study_id == study_id) & (trial.purpose == purpose))
+
+
+def _unfinished(connection: Connection, round_id: int) -> dict[str, int]:
+    trial = tables.trial.c
+    return _counted(connection, (trial.round_id == round_id) & trial.state.in_(UNFINISHED))
+
+
+def _counted(connection: Connection, which: ColumnElement[bool]) -> dict[str, int]:
+    state = tables.trial.c.state
+    rows = connection.execute(select(state, func.count()).where(which).group_by(state))
+    return {name: int(count) for name, count in rows}
+
+
+def _best_score(connection: Connection, study_id: int) -> float | None:
+    """Of the search; only complete trials have one, and by that the index is entered."""
+    trial = tables.trial.c
+    best: float | None = connection.scalar(
+        select(func.max(trial.score)).where(
+            trial.study_id == study_id,
+            trial.purpose == Purpose.SEARCH,
+            trial.state == TrialState.COMPLETE,
+        )
     )
-    for purpose, state, count in rows:
-        counts[purpose][state] = count
-    return counts
+    return best
 
 
 def _rounds(connection: Connection, study_id: int) -> list[JSON]:
@@ -268,11 +284,11 @@ def _failures(connection: Connection, study_id: int) -> list[JSON]:
     return [{"message": message, "count": number} for message, number in rows]
 
 
-def _confirmation(states: defaultdict[str, int]) -> JSON | None:
+def _confirmation(states: dict[str, int]) -> JSON | None:
     planned = sum(states.values())
     if not planned:
         return None
-    return {"planned": planned, "finished": sum(states[s] for s in FINISHED)}
+    return {"planned": planned, "finished": sum(states.get(s, 0) for s in FINISHED)}
 
 
 def _trial(row: JSON, curve: Curve) -> JSON:

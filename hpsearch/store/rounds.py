@@ -21,7 +21,7 @@ from hpsearch.search.rounds import Closing, RoundPlan
 from hpsearch.search.sampling import distribution, encoded
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Choices
-from hpsearch.states import FINISHED, TrialState
+from hpsearch.states import FINISHED, UNFINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id, retried
@@ -53,7 +53,6 @@ class ClosingTask:
         number: The round's number.
         box: Its box.
         outcomes: Its trials in number order.
-        history: All search trials of the study in number order.
     """
 
     token: int
@@ -63,7 +62,6 @@ class ClosingTask:
     number: int
     box: Box
     outcomes: tuple[Outcome, ...]
-    history: tuple[Outcome, ...]
 
 
 def new_token() -> int:
@@ -172,7 +170,7 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
         return None
     with database.writing() as connection:
         when = clock(connection)
-        leased = connection.execute(
+        row = connection.execute(
             update(tables.round_)
             .where(_closable(study_id), _free_for(token, when))
             .values(
@@ -180,12 +178,10 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
                 closing_until=when + CLOSING_SECONDS,
                 closing_worker_id=worker_id,
             )
-        )
-        if leased.rowcount == 0:
+            .returning(tables.round_)
+        ).one_or_none()
+        if row is None:
             return None
-        row = connection.execute(
-            select(tables.round_).where(tables.round_.c.closing_token == token)
-        ).one()
         return ClosingTask(
             token=token,
             study_id=study_id,
@@ -194,7 +190,6 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
             number=row.number,
             box=box_from(row.box),
             outcomes=outcomes(connection, tables.trial.c.round_id == row.id),
-            history=search_history(connection, study_id),
         )
 
 
@@ -236,8 +231,10 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
 
 def release_closing(database: Database, task: ClosingTask) -> None:
     """Give the close back at once; nothing happens where somebody else holds it by now."""
+    round_ = tables.round_.c
     with database.writing() as connection:
-        release_closings(connection, tables.round_.c.closing_token == task.token)
+        mine = (round_.id == task.round_id) & (round_.closing_token == task.token)
+        release_closings(connection, mine)
 
 
 def release_closings(connection: Connection, which: ColumnElement[bool]) -> None:
@@ -270,8 +267,14 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
     )
 
 
-def search_history(connection: Connection, study_id: int) -> tuple[Outcome, ...]:
+def history(database: Database, study_id: int) -> tuple[Outcome, ...]:
     """Every finished search trial of the study, in number order."""
+    with database.reading() as connection:
+        return search_history(connection, study_id)
+
+
+def search_history(connection: Connection, study_id: int) -> tuple[Outcome, ...]:
+    """`history` inside a transaction of the caller."""
     columns = tables.trial.c
     mine = (columns.study_id == study_id) & (columns.purpose == Purpose.SEARCH)
     return outcomes(connection, mine)
@@ -292,7 +295,7 @@ def _closable(study_id: int) -> ColumnElement[bool]:
         select(tables.trial.c.id)
         .where(
             tables.trial.c.round_id == tables.round_.c.id,
-            tables.trial.c.state.in_((TrialState.WAITING, TrialState.RUNNING)),
+            tables.trial.c.state.in_(UNFINISHED),
         )
         .correlate(tables.round_)
     )

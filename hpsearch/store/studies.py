@@ -88,7 +88,7 @@ def create_study(
         database.storage.lock_study(connection, optuna_id)
         if _row(connection, spec.name) is not None:
             return None
-        if database.storage.count_trials(connection, optuna_id):
+        if database.storage.next_number(connection, optuna_id):
             raise DatabaseError(
                 f"{spec.name}: an Optuna study of this name, not made by hpsearch, is in this "
                 "database; give the study another name or use another --database"

@@ -55,7 +55,12 @@ def trained(database, study, worker_id, quick_objective):
 
 def decide(study, task):
     return close_search_round(
-        study.spec, task.number, task.box, task.outcomes, task.history, study.validation_rows
+        study.spec,
+        task.number,
+        task.box,
+        task.outcomes,
+        lambda: task.outcomes,
+        study.validation_rows,
     )
 
 
@@ -194,7 +199,7 @@ def test_a_close_is_written_whole_or_not_at_all(database, database_url, trained,
         write_closing(failing, task, trained.spec.space, decide(trained, task))
     failing.close()
     assert counts(database) == before
-    assert open_work(database, trained.id)["round"] == 1
+    assert open_work(database, trained)["round"] == 1
     write_closing(database, task, trained.spec.space, decide(trained, task))
     assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 24}
 

@@ -17,11 +17,13 @@ def progress(finished: int, seconds: float, **changes) -> Progress:
     known = {
         "phase": "search",
         "round": 1,
-        "counts": {"search": {"complete": finished, "running": 8}},
         "best_score": 0.5,
         "workers": 2,
         "finished": finished,
         "planned": 300,
+        "running": 8,
+        "repeats": 0,
+        "repeated": 0,
         "seconds": seconds,
     }
     return Progress(**(known | changes))

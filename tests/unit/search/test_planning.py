@@ -48,7 +48,7 @@ def test_common_seeds_are_shared_within_a_round():
     """All trials of a round have the round's seed, and another round has another."""
     spec = make_spec()
     first = first_round(spec)
-    closing = close_search_round(spec, 1, first.box, scored(first), scored(first), 100)
+    closing = close_search_round(spec, 1, first.box, scored(first), lambda: scored(first), 100)
     assert {t.seed for t in first.trials} == {trial_seed(7, Purpose.SEARCH, 1, 0)}
     assert {t.seed for t in closing.following.trials} == {trial_seed(7, Purpose.SEARCH, 2, 0)}
     assert {t.replicate for t in first.trials} == {0}
@@ -72,7 +72,7 @@ def test_the_next_round_lies_in_the_narrowed_box():
     """Round 2 continues the numbers and stays in the box that its ledger describes."""
     spec = make_spec(search={"rounds": 2, "trials": 64})
     first = first_round(spec)
-    closing = close_search_round(spec, 1, first.box, scored(first), scored(first), 10_000)
+    closing = close_search_round(spec, 1, first.box, scored(first), lambda: scored(first), 10_000)
     second = closing.following
     assert [trial.number for trial in second.trials] == list(range(64, 128))
     assert all(second.box.contains(trial.values) for trial in second.trials)
@@ -89,7 +89,7 @@ def test_a_grid_is_tried_once_and_narrows_nothing():
     first = first_round(spec)
     assert [trial.values for trial in first.trials] == spec.space.combinations()
     found = [Outcome(t.number, t.values, t.number / 10, 0.1) for t in first.trials]
-    closing = close_search_round(spec, 1, first.box, found, found, 100)
+    closing = close_search_round(spec, 1, first.box, found, lambda: found, 100)
     assert closing.following.purpose == Purpose.CONFIRMATION
     assert box_of(closing.ledger) == spec.space
     for row in closing.ledger:
@@ -122,9 +122,25 @@ def test_the_last_round_is_followed_by_the_confirmation():
     """After round 2 of 2 the finalists of the whole history are repeated."""
     spec = make_spec()
     first = first_round(spec)
-    closing = close_search_round(spec, 2, first.box, scored(first), scored(first), 100)
+    closing = close_search_round(spec, 2, first.box, scored(first), lambda: scored(first), 100)
     assert closing.following.purpose == Purpose.CONFIRMATION
     assert not closing.finished
+
+
+def test_only_the_last_round_looks_at_the_history():
+    """Closing an earlier round takes no longer, however many trials came before it."""
+    spec = make_spec()
+    first = first_round(spec)
+    asked = []
+
+    def history():
+        asked.append(True)
+        return scored(first)
+
+    close_search_round(spec, 1, first.box, scored(first), history, 100)
+    assert not asked
+    close_search_round(spec, 2, first.box, scored(first), history, 100)
+    assert len(asked) == 1
 
 
 def test_without_finalists_the_best_trial_wins_unconfirmed():
@@ -132,14 +148,14 @@ def test_without_finalists_the_best_trial_wins_unconfirmed():
     spec = make_spec(confirmation={"finalists": 0})
     first = first_round(spec)
     found = scored(first)
-    closing = close_search_round(spec, 2, first.box, found, found, 100)
+    closing = close_search_round(spec, 2, first.box, found, lambda: found, 100)
     best = max(found, key=lambda outcome: outcome.score)
     assert (closing.following, closing.finished) == (None, True)
     candidate = closing.winner.candidate
     assert (candidate.values, candidate.score) == (best.values, best.score)
     assert (candidate.seeds, candidate.standard_error, closing.winner.ties) == (1, 0.0, ())
     lost = [Outcome(t.number, t.values, None, None) for t in first.trials]
-    assert close_search_round(spec, 2, first.box, lost, lost, 100).winner is None
+    assert close_search_round(spec, 2, first.box, lost, lambda: lost, 100).winner is None
 
 
 def test_a_search_without_any_score_is_finished():
@@ -147,7 +163,7 @@ def test_a_search_without_any_score_is_finished():
     spec = make_spec()
     first = first_round(spec)
     lost = [Outcome(t.number, t.values, None, None) for t in first.trials]
-    closing = close_search_round(spec, 2, first.box, lost, lost, 100)
+    closing = close_search_round(spec, 2, first.box, lost, lambda: lost, 100)
     assert (closing.following, closing.winner, closing.finished) == (None, None, True)
 
 
