@@ -6,6 +6,7 @@ Revises: 0002
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
@@ -22,13 +23,26 @@ INDEXES = {
 }
 
 
+HELD = sa.text("token IS NOT NULL")
+
+
 def upgrade() -> None:
-    """Add the indexes; no row changes."""
+    """Add the indexes, and leave trials that nobody holds out of the tokens'; no row changes."""
     for name, (table, columns) in INDEXES.items():
         op.create_index(name, table, columns)
+    op.drop_index("hpsearch_trial_token", "hpsearch_trial")
+    op.create_index(
+        "hpsearch_trial_token",
+        "hpsearch_trial",
+        ["token"],
+        sqlite_where=HELD,
+        postgresql_where=HELD,
+    )
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop them, and let the tokens' index hold every trial again."""
+    op.drop_index("hpsearch_trial_token", "hpsearch_trial")
+    op.create_index("hpsearch_trial_token", "hpsearch_trial", ["token"])
     for name, (table, _) in INDEXES.items():
         op.drop_index(name, table)
