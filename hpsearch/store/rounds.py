@@ -267,6 +267,7 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
     )
 
 
+@retried
 def history(database: Database, study_id: int) -> tuple[Outcome, ...]:
     """Every finished search trial of the study, in number order."""
     with database.reading() as connection:
