@@ -10,7 +10,9 @@ HpsearchError
 │   ├── DatabaseError        the database cannot be opened, written or understood
 │   │   ├── DatabaseUnavailableError  it is out of reach or locked just now; waiting may help
 │   │   ├── NoStudiesError     it holds no hpsearch studies, and was not to be given any
-│   │   └── OldDatabaseError   an older hpsearch wrote it, and it was not to be brought up to date
+│   │   ├── OldDatabaseError   an older hpsearch wrote it, and it was not to be brought up to date
+│   │   ├── NewDatabaseError   a newer hpsearch wrote it
+│   │   └── ForeignDatabaseError   another program's tables are in it
 │   └── TrackingError        the tracking server or its port cannot be used
 ├── LeaseLostError         a worker came back too late; its result is not counted
 ├── CannotDrawError        a figure needs what the study does not have, or not yet
@@ -64,6 +66,14 @@ class NoStudiesError(DatabaseError):
 
 class OldDatabaseError(DatabaseError):
     """An older hpsearch wrote the database; opening it to write brings it up to date."""
+
+
+class NewDatabaseError(DatabaseError):
+    """Another version of hpsearch, newer than this one, wrote the database."""
+
+
+class ForeignDatabaseError(DatabaseError):
+    """The tables in the database are another program's."""
 
 
 class TrackingError(UserError):

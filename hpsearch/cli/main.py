@@ -11,6 +11,7 @@ import typer
 
 from hpsearch.cli import (
     check,
+    doctor,
     list_,
     new,
     ranges,
@@ -64,6 +65,7 @@ app.command()(test.test)
 app.command()(sync.sync)
 app.command()(new.new)
 app.command()(check.check)
+app.command()(doctor.doctor)
 
 INTERRUPTED = 130
 # What Typer raises for every mistake on the command line; it gives the base no public name.

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hpsearch.findings import Commands
+
+_DATABASE_VARIABLE = "HPSEARCH_DATABASE"
+_TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 
 Database = Annotated[
     str,
     typer.Option(
-        "--database", envvar="HPSEARCH_DATABASE", help="Where studies are stored.", metavar="URL"
+        "--database", envvar=_DATABASE_VARIABLE, help="Where studies are stored.", metavar="URL"
     ),
 ]
 Tracking = Annotated[
     str,
     typer.Option(
         "--tracking",
-        envvar="MLFLOW_TRACKING_URI",
+        envvar=_TRACKING_VARIABLE,
         help='MLflow\'s tracking address, or "none".',
         metavar="URI",
     ),
@@ -25,7 +33,7 @@ Tracking = Annotated[
 Destination = Annotated[
     str,
     typer.Option(
-        "--tracking", envvar="MLFLOW_TRACKING_URI", help="MLflow's tracking address.", metavar="URI"
+        "--tracking", envvar=_TRACKING_VARIABLE, help="MLflow's tracking address.", metavar="URI"
     ),
 ]
 DataDir = Annotated[
@@ -50,3 +58,19 @@ StudyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of a stored
 
 DEFAULT_DATABASE = "sqlite:///hpsearch.db"
 DEFAULT_TRACKING = "sqlite:///mlflow.db"
+
+
+def commands(database: str, tracking: str) -> Commands:
+    """Commands that mean these addresses; what is the default here need not be typed."""
+    from hpsearch.findings import Commands
+
+    return Commands(
+        _option("--database", database, os.environ.get(_DATABASE_VARIABLE) or DEFAULT_DATABASE),
+        _option("--tracking", tracking, os.environ.get(_TRACKING_VARIABLE) or DEFAULT_TRACKING),
+    )
+
+
+def _option(name: str, address: str, default: str) -> str:
+    from hpsearch.tracking.destination import redacted
+
+    return "" if address in {default, "none"} else f" {name} {shlex.quote(redacted(address))}"

@@ -22,11 +22,13 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Table,
     bindparam,
     create_engine,
     delete,
+    exists,
     insert,
     select,
     update,
@@ -205,6 +207,17 @@ class BulkStorage(RDBStorage):
             [_value_row(t.trial_id, t.value) for t in trials if t.value is not None],
         )
         _insert(connection, _intermediates, [row for t in trials for row in _steps(t)])
+
+
+def optuna_has(
+    trial_id: ColumnElement[int], states: Sequence[TrialState] = tuple(TrialState)
+) -> ColumnElement[bool]:
+    """A condition: Optuna has the trial of this id, in one of these states."""
+    return exists(
+        select(_trials.c.trial_id).where(
+            _trials.c.trial_id == trial_id, _trials.c.state.in_(states)
+        )
+    )
 
 
 def _create_tables(address: URL) -> None:

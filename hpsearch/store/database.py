@@ -27,6 +27,8 @@ from sqlalchemy.exc import (
 from hpsearch.errors import (
     DatabaseError,
     DatabaseUnavailableError,
+    ForeignDatabaseError,
+    NewDatabaseError,
     NoStudiesError,
     OldDatabaseError,
 )
@@ -101,15 +103,15 @@ class Database:
     def call(self, operation: Callable[[], R]) -> R:
         """Call what may be called again, as often as this database's patience has it."""
 
-        def explained() -> R:
-            with _explained(self.engine.url):
+        def once() -> R:
+            with explained(self.engine.url):
                 return operation()
 
-        return explained() if self._patience is None else self._patience(explained)
+        return once() if self._patience is None else self._patience(once)
 
     @contextmanager
     def _transaction(self, **options: Any) -> Iterator[Connection]:
-        with _explained(self.engine.url), self.engine.connect() as plain:
+        with explained(self.engine.url), self.engine.connect() as plain:
             connection = plain.execution_options(**options)
             with connection.begin():
                 yield connection
@@ -167,16 +169,14 @@ def open_database(url: str, *, create: bool = False, patience: Patience | None =
         DatabaseError: If it cannot be opened or written, belongs to another tool, is of another
             version, or is missing and not to be created.
     """
-    address = parse_url(url)
-    _check_file(address, create=create)
-    _check_driver(address)
+    address = check_address(url, create=create)
     if patience is None:
         return _opened(address, create=create, patience=None)
     return patience(_opened, address, create=create, patience=patience)
 
 
 def _opened(address: URL, *, create: bool, patience: Patience | None) -> Database:
-    with _explained(address):
+    with explained(address):
         _check_tables(address, create=create)
         url = address.render_as_string(hide_password=False)
         database = Database(_open_storage(url, create=create), patience)
@@ -210,6 +210,19 @@ def _storage(url: str, *, create: bool) -> BulkStorage:
 
 
 # -------------------------------------------------------------- before opening
+
+
+def check_address(url: str, *, create: bool) -> URL:
+    """The address taken apart, after what can be known without asking the database.
+
+    Raises:
+        NoStudiesError: If its file is missing and not to be created.
+        DatabaseError: If nothing can be opened there.
+    """
+    address = parse_url(url)
+    _check_file(address, create=create)
+    _check_driver(address)
+    return address
 
 
 def _check_driver(address: URL) -> None:
@@ -249,17 +262,34 @@ def _check_tables(address: URL, *, create: bool) -> None:
     engine = create_engine(address)
     try:
         with engine.connect() as connection:
-            names = set(inspect(connection).get_table_names())
-            version = _version(connection) if VERSION_TABLE in names else None
+            check_schema(connection, create=create)
     finally:
         engine.dispose()
+
+
+def check_schema(connection: Connection, *, create: bool) -> None:
+    """Make sure that these tables are ours, and of the version this hpsearch writes.
+
+    Args:
+        connection: Only read.
+        create: Whether missing tables would be made, and older ones brought up to date.
+
+    Raises:
+        NoStudiesError: If hpsearch has not made its tables yet and is not to make them.
+        OldDatabaseError: If they are older and not to be brought up to date.
+        NewDatabaseError: If this hpsearch does not know their version.
+        ForeignDatabaseError: If the tables are another program's.
+    """
+    address = connection.engine.url
+    names = set(inspect(connection).get_table_names())
+    version = _version(connection) if VERSION_TABLE in names else None
     if names >= _MLFLOW_TABLES:
-        raise DatabaseError(
+        raise ForeignDatabaseError(
             f"--database {address}: this is MLflow's tracking database; hpsearch "
             "needs one of its own, such as sqlite:///hpsearch.db"
         )
     if names and not names & _OUR_TABLES:
-        raise DatabaseError(
+        raise ForeignDatabaseError(
             f"--database {address}: holds another program's tables ({min(names)}, ...); hpsearch "
             "needs a database of its own, such as sqlite:///hpsearch.db"
         )
@@ -271,7 +301,7 @@ def _check_tables(address: URL, *, create: bool) -> None:
 
 def _check_older(address: URL, version: str, *, create: bool) -> None:
     if version not in _known_versions():
-        raise DatabaseError(
+        raise NewDatabaseError(
             f"{address}: written by another version of hpsearch (schema {version}, "
             f"this one knows {SCHEMA_VERSION}); use that version or another "
             "--database"
@@ -341,7 +371,7 @@ def _check_writable(connection: Connection) -> None:
 
 
 @contextmanager
-def _explained(address: URL) -> Iterator[None]:
+def explained(address: URL) -> Iterator[None]:
     """Turn the driver's errors that a person can mend into one line; the rest are ours."""
     try:
         yield

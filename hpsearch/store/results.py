@@ -25,7 +25,10 @@ from hpsearch.store.tables import AttemptOutcome
 SCORE_METRIC = "validation_accuracy"
 LOSS_METRIC = "validation_loss"
 
-_OPTUNA_STATE = {
+# How each state stands in Optuna's tables.
+OPTUNA_STATE = {
+    TrialState.WAITING: OptunaState.WAITING,
+    TrialState.RUNNING: OptunaState.RUNNING,
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.DIVERGED: OptunaState.PRUNED,
     TrialState.DISCARDED: OptunaState.PRUNED,
@@ -172,7 +175,7 @@ def _optuna_end(optuna_id: int, result: TrialResult) -> FinishedTrial:
         for epoch, metrics in result.curve.items()
         if SCORE_METRIC in metrics
     }
-    return FinishedTrial(optuna_id, _OPTUNA_STATE[result.state], result.final_score, steps)
+    return FinishedTrial(optuna_id, OPTUNA_STATE[result.state], result.final_score, steps)
 
 
 def _step_value(metrics: Mapping[str, float]) -> float:

@@ -6,10 +6,12 @@ import gc
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from hpsearch.tracking.destination import is_server, sqlite_file
 
@@ -26,6 +28,10 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+
+# How long a person waits for the answer to a question.
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "PGCONNECT_TIMEOUT": "5"}
 
 
 def quiet_environment() -> dict[str, str]:
@@ -45,6 +51,34 @@ def connect(tracking_uri: str) -> MlflowClient:
     path = sqlite_file(tracking_uri)
     if path is not None:
         _write_ahead(path)
+    return _connected(tracking_uri)
+
+
+@contextmanager
+def looking(tracking_uri: str) -> Iterator[MlflowClient | None]:
+    """A client for questions, which are answered soon or never; None where there is no file yet.
+
+    MLflow makes folders, tables and experiments wherever it opens an SQLite file, so it gets a
+    copy of it. Other databases are to be asked only where something was copied to them before.
+
+    Raises:
+        mlflow.exceptions.MlflowException: If there is no answer in time.
+        sqlite3.Error: If the file cannot be read.
+    """
+    os.environ.update(_QUIET | _IMPATIENT)
+    path = sqlite_file(tracking_uri)
+    if path is None:
+        yield _connected(tracking_uri)
+    elif not path.exists():
+        yield None
+    else:
+        with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
+            copy = Path(folder) / "mlflow.db"
+            _copy_of(path, copy)
+            yield _connected(f"sqlite:///{copy}")
+
+
+def _connected(tracking_uri: str) -> MlflowClient:
     with _keeping_garbage():
         from mlflow import MlflowClient
 
@@ -79,6 +113,18 @@ def _try_once() -> None:
     from mlflow.store.db import utils
 
     utils.MAX_RETRY_COUNT = 1  # no variable of the environment sets it
+
+
+def _copy_of(path: Path, copy: Path) -> None:
+    """Copy an SQLite file as it is at this moment, its write-ahead log included."""
+    # Without a log nobody has it open, and only "immutable" leaves no empty log behind.
+    kind = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    address = f"file:{quote(str(path))}?{kind}"
+    with (
+        closing(sqlite3.connect(address, uri=True)) as source,
+        closing(sqlite3.connect(copy)) as to,
+    ):
+        source.backup(to)
 
 
 def _write_ahead(path: Path) -> None:

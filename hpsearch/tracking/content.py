@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,20 @@ def trial_key(study: str, purpose: Purpose, number: int) -> str:
 def round_key(study: str, purpose: Purpose, number: int) -> str:
     """Key of the run above a round's trials; only search rounds are told apart."""
     return f"{study}/round/{number}" if purpose == Purpose.SEARCH else f"{study}/{purpose}"
+
+
+def study_keys(
+    study: str, rounds: Iterable[RoundRow], finished: Iterable[tuple[Purpose, int]]
+) -> set[str]:
+    """Keys of all runs of a study.
+
+    Args:
+        study: The study's name.
+        rounds: Its rounds.
+        finished: (purpose, number) of its finished trials.
+    """
+    above = {round_key(study, row.purpose, row.number) for row in rounds}
+    return {study} | above | {trial_key(study, *trial) for trial in finished}
 
 
 # ------------------------------------------------------------------- the three kinds

@@ -185,10 +185,9 @@ class StudyCopy:
     def _expected(self) -> set[str]:
         name, database = self._study.name, self._database
         rounds = mirroring.rounds_after(database, self._study.id, 0)
-        keys = {content.round_key(name, row.purpose, row.number) for row in rounds}
         finished = mirroring.all_finished(database, self._study.id)
         self._finished = len(finished)
-        return keys | {name} | {content.trial_key(name, *trial) for trial in finished}
+        return content.study_keys(name, rounds, finished)
 
     def _tell(self) -> None:
         if time.monotonic() - self._row_written >= _ROW_SECONDS:

@@ -109,7 +109,7 @@ class Experiment:
         runs: dict[str, KnownRun] = {}
         removed = 0
         # What ended comes first and, among equals, the older run: every mirror keeps the same.
-        for run in sorted(self._listed(), key=_precedence):
+        for run in sorted(runs_of(self._client, self.id, self._origin), key=_precedence):
             key = run.data.tags.get(KEY_TAG, "")
             known = _known(run)
             half_written = known.kind == "trial" and known.status == "RUNNING"
@@ -120,17 +120,6 @@ class Experiment:
                 runs[key] = known
         self._runs = runs
         return removed
-
-    def _listed(self) -> Iterator[Run]:
-        query, token = f"tags.`{ORIGIN_TAG}` = '{self._origin}'", None
-        while True:
-            page = self._client.search_runs(
-                [self.id], query, max_results=_PAGE, order_by=["start_time ASC"], page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     # ---------------------------------------------------------------------- writing
 
@@ -213,6 +202,23 @@ class Experiment:
             histories = (self._client.get_metric_history(run.run_id, k) for k in run.metrics)
             run.logged = {(m.key, m.step) for history in histories for m in history}
         return run.logged
+
+
+def runs_of(client: MlflowClient, experiment_id: str, origin: str) -> Iterator[Run]:
+    """Every run of one study in an experiment, the oldest first."""
+    query, token = f"tags.`{ORIGIN_TAG}` = '{origin}'", None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            query,
+            max_results=_PAGE,
+            order_by=["start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _precedence(run: Run) -> tuple[bool, int, str]:

@@ -126,7 +126,7 @@ def test_connections_that_could_not_be_made(words, passes):
 
 def said(error):
     """Whether an error of the driver is called an outage."""
-    with pytest.raises(DatabaseError) as caught, store._explained("postgresql://db"):
+    with pytest.raises(DatabaseError) as caught, store.explained("postgresql://db"):
         raise error
     return isinstance(caught.value, DatabaseUnavailableError)
 
