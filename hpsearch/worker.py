@@ -298,9 +298,7 @@ def machine_fingerprint() -> dict[str, str]:
     Raises:
         UserError: If the kernels that are asked for are none, or not installed.
     """
-    from threadpoolctl import threadpool_info
-
-    blas: dict[str, str] = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
+    blas = _numpys_blas()
     return {
         "cpu": _cpu(),
         "numpy": np.__version__,
@@ -308,6 +306,19 @@ def machine_fingerprint() -> dict[str, str]:
         "kernels": kernels().name,
         "python": platform.python_version(),
     }
+
+
+def _numpys_blas() -> dict[str, str]:
+    """The BLAS that NumPy computes with; SciPy may have brought one of its own along."""
+    from threadpoolctl import threadpool_info
+
+    package = Path(np.__file__).parent
+    homes = (package, package.with_name("numpy.libs"))
+    loaded = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    own = [
+        lib for lib in loaded if any(Path(lib["filepath"]).is_relative_to(home) for home in homes)
+    ]
+    return next(iter(own or loaded), {})
 
 
 def _cpu() -> str:

@@ -1,0 +1,46 @@
+"""What a worker writes down about its machine."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from hpsearch.worker import machine_fingerprint
+
+SITE = Path(np.__file__).parents[1]
+
+
+def library(path, version):
+    return {
+        "user_api": "blas",
+        "internal_api": "openblas",
+        "filepath": str(path),
+        "version": version,
+        "architecture": "Haswell",
+    }
+
+
+NUMPYS = library(SITE / "numpy.libs" / "libscipy_openblas64_-1.so", "0.3.31")
+SCIPYS = library(SITE / "scipy.libs" / "libscipy_openblas-2.so", "0.3.30")
+SYSTEMS = library("/usr/lib/libopenblas.so.0", "0.3.21")
+
+
+@pytest.mark.parametrize(
+    ("loaded", "version"),
+    [
+        ([NUMPYS, SCIPYS], "0.3.31"),
+        ([SCIPYS, NUMPYS], "0.3.31"),
+        ([SYSTEMS], "0.3.21"),
+    ],
+)
+def test_the_fingerprint_names_numpys_blas(monkeypatch, loaded, version):
+    """SciPy's own BLAS trains nothing, whichever of the two is listed first."""
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: loaded)
+    assert machine_fingerprint()["blas"] == f"openblas {version} Haswell"
+
+
+def test_a_machine_without_a_known_blas_has_a_fingerprint(monkeypatch):
+    """What is not known is written down as that."""
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", list)
+    assert machine_fingerprint()["blas"] == "None None None"
