@@ -103,19 +103,29 @@ def _open(
 ) -> None:
     settings = study.spec.settings(opening.values)
     (trial,) = opening.claim.trials
-    (member,) = train([Member(settings, trial.seed)], *_rows(settings, prepared))
-    if not np.isfinite(member.parameters).all():
-        # Without validation rows nothing looks at the network after its very last update.
-        member = replace(member, diverged=True)
+    member = train_final(settings, trial.seed, prepared)
     result = _figure(study, opening, settings, member, prepared, data_dir)
-    state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
-    trial_result = TrialResult(state, member.curve, score=result["score"])
     try:
-        finish_opening(database, opening, result, trial_result)
+        finish_opening(database, opening, result, final_result(member, result["score"]))
     except LeaseLostError:
         # Another process has taken the same opening up. If it was faster the figure is there.
         if again or test_figure(database, study.id) is None:
             raise
+
+
+def train_final(settings: TrialSettings, seed: int, prepared: Prepared) -> TrainedMember:
+    """Train the winner on all rows but the test rows, which are not needed for it."""
+    (member,) = train([Member(settings, seed)], *_rows(settings, prepared))
+    if not np.isfinite(member.parameters).all():
+        # Without validation rows nothing looks at the network after its very last update.
+        member = replace(member, diverged=True)
+    return member
+
+
+def final_result(member: TrainedMember, score: float | None) -> TrialResult:
+    """The final trial's end; its score is that of the test rows."""
+    state = TrialState.DIVERGED if member.diverged else TrialState.COMPLETE
+    return TrialResult(state, member.curve, score=score)
 
 
 def _rows(settings: TrialSettings, prepared: Prepared) -> tuple[Examples, Examples | None]:

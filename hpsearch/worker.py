@@ -27,9 +27,9 @@ from hpsearch.errors import (
 )
 from hpsearch.nn.kernels import kernels
 from hpsearch.objective import Objective, PopulationObjective
-from hpsearch.search.rounds import Closing, close_confirmation, close_search_round
+from hpsearch.search.rounds import Closing, close_round
 from hpsearch.search.sampling import suggest
-from hpsearch.seeds import Purpose, plan_seed
+from hpsearch.seeds import plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
 from hpsearch.store.claims import known_trials, set_values
@@ -280,10 +280,9 @@ def close_finished_round(database: Database, study: StoredStudy, worker_id: int)
 
 
 def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closing:
-    if task.purpose == Purpose.CONFIRMATION:
-        return close_confirmation(task.outcomes)
-    return close_search_round(
+    return close_round(
         study.spec,
+        task.purpose,
         task.number,
         task.box,
         task.outcomes,

@@ -22,6 +22,7 @@ from hpsearch.cli import (
     test,
     trials,
     ui,
+    verify,
     worker,
 )
 from hpsearch.errors import HpsearchError, UserError
@@ -66,6 +67,7 @@ app.command()(sync.sync)
 app.command()(new.new)
 app.command()(check.check)
 app.command()(doctor.doctor)
+app.command()(verify.verify)
 
 INTERRUPTED = 130
 # What Typer raises for every mistake on the command line; it gives the base no public name.

@@ -68,6 +68,21 @@ def first_round(spec: StudySpec) -> RoundPlan:
     return _search_round(spec, 1, spec.space)
 
 
+def close_round(
+    spec: StudySpec,
+    purpose: Purpose,
+    number: int,
+    box: Box,
+    outcomes: Sequence[Outcome],
+    history: Callable[[], Sequence[Outcome]],
+    validation_rows: int,
+) -> Closing:
+    """What follows a round of any purpose; see `close_search_round`."""
+    if purpose == Purpose.CONFIRMATION:
+        return close_confirmation(outcomes)
+    return close_search_round(spec, number, box, outcomes, history, validation_rows)
+
+
 def close_search_round(
     spec: StudySpec,
     number: int,

@@ -1,0 +1,261 @@
+"""A study's record against what its study file and its results lead to, decided once more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hpsearch.findings import Finding, Verdict
+from hpsearch.search.narrowing import LedgerRow, declared
+from hpsearch.search.rounds import Closing, PlannedTrial, RoundPlan, close_round, first_round
+from hpsearch.search.selection import Winner
+from hpsearch.seeds import Purpose, trial_seed
+from hpsearch.space import Box, Value, plain
+from hpsearch.states import FINISHED
+from hpsearch.store.documents import winner_text
+from hpsearch.store.record import (
+    RecordedOpening,
+    RecordedRange,
+    RecordedRound,
+    RecordedTrial,
+    StudyRecord,
+)
+
+# What the rules raise where rows hold what no search has ever written.
+_BEYOND_THE_RULES = (ArithmeticError, KeyError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a study's file and results lead to, by the rules that made it.
+
+    Attributes:
+        rounds: Every round that must be there, as it was planned, with the round that is there.
+        ledger: The rows of every round that must be there.
+        complete: Whether the search is over; None where its rows do not allow to say so.
+        winner: The winner then, None where no trial has a score.
+        problem: Why nothing could be decided from the last of the rounds, else None.
+    """
+
+    rounds: tuple[tuple[RoundPlan, RecordedRound | None], ...]
+    ledger: dict[int, tuple[LedgerRow, ...]]
+    complete: bool | None
+    winner: Winner | None = None
+    problem: str | None = None
+
+
+def decide_again(record: StudyRecord) -> Decided:
+    """Plan every round once more, each from what is recorded of the one before."""
+    study = record.study
+    recorded = {(r.purpose, r.number): r for r in record.rounds}
+    rounds: list[tuple[RoundPlan, RecordedRound | None]] = []
+    ledger = {1: tuple(declared(study.spec.space))}
+    plan: RoundPlan | None = first_round(study.spec)
+    winner = None
+    while plan is not None:
+        found = recorded.get((plan.purpose, plan.number))
+        rounds.append((plan, found))
+        if found is None or not found.closed:
+            return Decided(tuple(rounds), ledger, complete=False)
+        try:
+            closing = _closed(record, found)
+        except _BEYOND_THE_RULES as error:
+            problem = f"{_name(found)}: nothing can be decided from its rows ({error!r})"
+            return Decided(tuple(rounds), ledger, complete=None, problem=problem)
+        if closing.ledger:
+            ledger[plan.number + 1] = closing.ledger
+        plan, winner = closing.following, closing.winner
+    return Decided(tuple(rounds), ledger, complete=True, winner=winner)
+
+
+def _closed(record: StudyRecord, round_: RecordedRound) -> Closing:
+    return close_round(
+        record.study.spec,
+        round_.purpose,
+        round_.number,
+        round_.box,
+        round_.outcomes,
+        lambda: record.history,
+        record.study.validation_rows,
+    )
+
+
+def audit(record: StudyRecord) -> Iterator[Finding]:
+    """Compare what is recorded with what is decided again; one finding for each disagreement."""
+    decided = decide_again(record)
+    yield from _found("rounds", _rounds(record, decided), "as planned, without a gap")
+    yield from _found("values", _values(decided), "values and seeds are those of the plan")
+    yield from _found("ledger", _ledger(record, decided), "narrowing decides the same ranges again")
+    yield from _found("winner", _winner(record, decided), "selection decides the same again")
+    yield from _found("openings", _openings(record), _times(len(record.openings)))
+
+
+def _found(check: str, problems: Iterator[str], fine: str) -> Iterator[Finding]:
+    """A finding for each problem, or one that says that there is none."""
+    nothing = True
+    for problem in problems:
+        nothing = False
+        yield Finding(check, Verdict.WRONG, problem)
+    if nothing:
+        yield Finding(check, Verdict.OK, fine)
+
+
+# -------------------------------------------------------------------------- rounds
+
+
+def _rounds(record: StudyRecord, decided: Decided) -> Iterator[str]:
+    if decided.problem is not None:
+        yield decided.problem
+    for plan, found in decided.rounds:
+        if found is None:
+            yield f"{_name(plan)} was never opened"
+        else:
+            yield from _round(plan, found)
+    planned = {(plan.purpose, plan.number) for plan, _ in decided.rounds}
+    for found in record.rounds if decided.complete is not None else ():
+        if found.purpose != Purpose.FINAL and (found.purpose, found.number) not in planned:
+            yield f"{_name(found)} is there, and no decision has opened it"
+
+
+def _round(plan: RoundPlan, found: RecordedRound) -> Iterator[str]:
+    numbers = [trial.number for trial in found.trials]
+    wanted = [trial.number for trial in plan.trials]
+    if found.planned != len(wanted):
+        yield f"{_name(found)} says it has {found.planned} trials, its plan has {len(wanted)}"
+    for number in sorted(set(wanted) - set(numbers)):
+        yield f"{_name(found)}: trial {number} is missing"
+    for number in sorted(set(numbers) - set(wanted)):
+        yield f"{_name(found)}: trial {number} was never planned"
+    for trial in found.trials:
+        if found.closed and trial.state not in FINISHED:
+            yield f"{_name(found)} is closed, and trial {trial.number} is {trial.state}"
+    for dimension in plan.box.dimensions:
+        there = found.box[dimension.name] if dimension.name in found.box.names else None
+        if there != dimension.range:
+            yield (
+                f"{_name(found)}: {dimension.name} was searched in {_shown(there)}, "
+                f"decided was {_shown(dimension.range)}"
+            )
+
+
+def _values(decided: Decided) -> Iterator[str]:
+    for plan, found in decided.rounds:
+        if found is not None:
+            planned = {trial.number: trial for trial in plan.trials}
+            differing = [
+                (trial, why)
+                for trial in found.trials
+                if trial.number in planned
+                for why in _unlike(planned[trial.number], trial, found)
+            ]
+            if differing:
+                first, why = differing[0]
+                more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+                yield f"{_name(found)}: {first.name}: {why}{more}"
+
+
+def _unlike(planned: PlannedTrial, trial: RecordedTrial, round_: RecordedRound) -> Iterator[str]:
+    """How a trial differs from its plan; a sampler that suggests later has planned no values."""
+    if trial.seed != planned.seed:
+        yield f"seed {trial.seed}, planned {planned.seed}"
+    if trial.replicate != planned.replicate:
+        yield f"replicate {trial.replicate}, planned {planned.replicate}"
+    if planned.values is not None and trial.values != planned.values:
+        yield f"values {_plainly(trial.values)}, planned {_plainly(planned.values)}"
+    if planned.values is None and trial.values and not _inside(trial.values, round_.box):
+        yield f"values {_plainly(trial.values)} lie outside the round's ranges"
+
+
+def _inside(values: dict[str, Value], box: Box) -> bool:
+    return set(values) == set(box.names) and box.contains(values)
+
+
+# ---------------------------------------------------------------- ledger and winner
+
+
+def _ledger(record: StudyRecord, decided: Decided) -> Iterator[str]:
+    numbers = set(decided.ledger) if decided.complete is None else set(record.ledger)
+    for number in sorted(numbers | set(decided.ledger)):
+        wanted = {row.dimension: row for row in decided.ledger.get(number, ())}
+        found = {row.dimension: row for row in record.ledger.get(number, ())}
+        for name in [*wanted, *(name for name in found if name not in wanted)]:
+            why = _row(wanted.get(name), found.get(name))
+            if why:
+                yield f"range of {name} in round {number}: {why}"
+
+
+def _row(wanted: LedgerRow | None, found: RecordedRange | None) -> str | None:
+    """How a row differs; its sentences may be those of an older hpsearch."""
+    if wanted is None or found is None:
+        return "is missing" if found is None else "was never decided"
+    if found.range != wanted.range:
+        return f"{_shown(found.range)} in the ledger, {_shown(wanted.range)} decided again"
+    for name in ("previous", "elites", "decision", "edge"):
+        theirs, ours = getattr(found, name), getattr(wanted, name)
+        if theirs != ours:
+            return f"{name} {_shown(theirs)} in the ledger, {_shown(ours)} decided again"
+    return None
+
+
+def _winner(record: StudyRecord, decided: Decided) -> Iterator[str]:
+    if decided.complete is None:
+        return
+    state = "complete" if decided.complete else "running"
+    if record.study.state != state:
+        yield f"the study says it is {record.study.state}, its rounds say {state}"
+    wanted = None if decided.winner is None else json.loads(winner_text(decided.winner))
+    if record.study.winner != wanted:
+        yield f"{_plainly(record.study.winner)} in the database, {_plainly(wanted)} decided again"
+
+
+# ------------------------------------------------------------------------ openings
+
+
+def _openings(record: StudyRecord) -> Iterator[str]:
+    finals = {trial.id: trial for trial in record.trials if trial.purpose == Purpose.FINAL}
+    if len(finals) > len(record.openings):
+        yield f"{len(finals)} final trials, but {_times(len(record.openings))}"
+    for position, opening in enumerate(record.openings, start=1):
+        if opening.number != position:
+            yield f"opening {position} is numbered {opening.number}"
+        trial = finals.get(opening.trial_id)
+        if trial is None:
+            yield f"opening {opening.number} has no final trial"
+        else:
+            yield from (f"{trial.name}: {why}" for why in _opening(record, opening, trial))
+
+
+def _opening(record: StudyRecord, opening: RecordedOpening, trial: RecordedTrial) -> Iterator[str]:
+    seed = trial_seed(record.study.spec.seed, Purpose.FINAL, 1, 0)
+    if trial.seed != seed:
+        yield f"seed {trial.seed}, planned {seed}"
+    if trial.values != record.study.winner_values:
+        yield f"values {_plainly(trial.values)} are not the winner's"
+    finished = trial.state in FINISHED
+    if finished != (opening.result is not None):
+        yield f"it is {trial.state}, and its opening has {'no ' if finished else 'a '}result"
+    if opening.result is not None and opening.result["score"] != trial.score:
+        yield f"score {trial.score!r}, and {opening.result['score']!r} in its opening"
+
+
+def _times(openings: int) -> str:
+    return f"the test split was opened {openings} time" + ("" if openings == 1 else "s")
+
+
+# --------------------------------------------------------------------------- words
+
+
+def _name(round_: RoundPlan | RecordedRound) -> str:
+    number = f" {round_.number}" if round_.purpose == Purpose.SEARCH else ""
+    return f"{'round' if number else round_.purpose}{number}"
+
+
+def _shown(value: Any) -> str:
+    """A range as the study file has it, anything else as JSON."""
+    return json.dumps(value.document() if hasattr(value, "document") else value)
+
+
+def _plainly(value: Any) -> str:
+    return json.dumps(value, default=plain)

@@ -1,0 +1,82 @@
+"""Whether Optuna's rows say what ours say; read through Optuna's own interface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from optuna.trial import FrozenTrial
+
+from hpsearch.search.sampling import encoded
+from hpsearch.seeds import Purpose
+from hpsearch.states import FINISHED
+from hpsearch.store import tables
+from hpsearch.store.database import Database
+from hpsearch.store.reading import Curve, curves
+from hpsearch.store.record import RecordedTrial, StudyRecord
+from hpsearch.store.results import OPTUNA_STATE, SCORE_METRIC
+
+
+def disagreements(database: Database, record: StudyRecord) -> Iterator[str]:
+    """One line for each trial whose rows differ, and for each study with other trials.
+
+    Trials that are not finished may have gone on since the record was read; of those only their
+    place is compared.
+    """
+    with database.reading() as connection:
+        measured = curves(connection, tables.trial.c.study_id == record.study.id)
+    trials: dict[Purpose, list[RecordedTrial]] = {}
+    for trial in record.trials:
+        trials.setdefault(trial.purpose, []).append(trial)
+    for purpose, ours in trials.items():
+        theirs = _frozen(database, _study_name(record.study.name, purpose))
+        for trial in ours:
+            differences = _differences(trial, measured.get(trial.id, []), theirs)
+            yield from (f"{trial.name}: {first}" for first in islice(differences, 1))
+        foreign = len(set(theirs) - {trial.optuna_id for trial in ours})
+        if foreign:
+            yield f"{_study_name(record.study.name, purpose)}: {foreign} of its trials are not ours"
+
+
+def _study_name(name: str, purpose: Purpose) -> str:
+    return name if purpose == Purpose.SEARCH else f"{name}/{purpose}"
+
+
+def _frozen(database: Database, study_name: str) -> Mapping[int, FrozenTrial]:
+    """Optuna's trials by their id; none where the study is not there."""
+    try:
+        study_id = database.storage.get_study_id_from_name(study_name)
+    except KeyError:
+        return {}
+    trials = database.storage.get_all_trials(study_id, deepcopy=False)
+    return {trial._trial_id: trial for trial in trials}  # noqa: SLF001 - its only name
+
+
+def _differences(
+    trial: RecordedTrial, curve: Curve, theirs: Mapping[int, FrozenTrial]
+) -> Iterator[str]:
+    """How Optuna's trial differs from ours, the gravest first."""
+    frozen = theirs.get(trial.optuna_id)
+    if frozen is None:
+        yield "is not among Optuna's trials"
+        return
+    if trial.state not in FINISHED:
+        return
+    if frozen.state != OPTUNA_STATE[trial.state]:
+        yield f"{trial.state}, {frozen.state.name} in Optuna"
+    if frozen.value != trial.score:
+        yield f"score {trial.score!r}, {frozen.value!r} in Optuna"
+    params = {name: encoded(value) for name, value in (trial.values or {}).items()}
+    if frozen.params != params:
+        yield f"values {params}, {frozen.params} in Optuna"
+    steps = {epoch: _step(metrics) for epoch, metrics in curve if SCORE_METRIC in metrics}
+    if repr(frozen.intermediate_values) != repr(steps):  # NaN equals itself as text
+        yield "other scores of its epochs in Optuna"
+
+
+def _step(metrics: Mapping[str, float | None]) -> float:
+    """As `results` writes it: NaN where the network had already diverged."""
+    values = [math.nan if value is None else value for value in metrics.values()]
+    score = metrics[SCORE_METRIC]
+    return score if score is not None and all(map(math.isfinite, values)) else math.nan
