@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from optuna.trial import FrozenTrial
+from sqlalchemy import select
 
 from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose
@@ -26,17 +27,28 @@ def disagreements(database: Database, record: StudyRecord) -> Iterator[str]:
     """
     with database.reading() as connection:
         measured = curves(connection, tables.trial.c.study_id == record.study.id)
-    trials: dict[Purpose, list[RecordedTrial]] = {}
+    ours: dict[Purpose, list[RecordedTrial]] = {}
     for trial in record.trials:
-        trials.setdefault(trial.purpose, []).append(trial)
-    for purpose, ours in trials.items():
-        theirs = _frozen(database, _study_name(record.study.name, purpose))
-        for trial in ours:
-            differences = _differences(trial, measured.get(trial.id, []), theirs)
+        ours.setdefault(trial.purpose, []).append(trial)
+    names = {purpose: _study_name(record.study.name, purpose) for purpose in ours}
+    theirs = {purpose: _frozen(database, name) for purpose, name in names.items()}
+    known = _known_ids(database, record.study.id)
+    for purpose, trials in ours.items():
+        for trial in trials:
+            differences = _differences(trial, measured.get(trial.id, []), theirs[purpose])
             yield from (f"{trial.name}: {first}" for first in islice(differences, 1))
-        foreign = len(set(theirs) - {trial.optuna_id for trial in ours})
+        foreign = len(set(theirs[purpose]) - known)
         if foreign:
-            yield f"{_study_name(record.study.name, purpose)}: {foreign} of its trials are not ours"
+            yield f"{names[purpose]}: {foreign} of its trials are not ours"
+
+
+def _known_ids(database: Database, study_id: int) -> set[int]:
+    """Optuna's ids of all our trials; read after Optuna's, since a round may just have opened."""
+    columns = tables.trial.c
+    with database.reading() as connection:
+        return set(
+            connection.scalars(select(columns.optuna_trial_id).where(columns.study_id == study_id))
+        )
 
 
 def _study_name(name: str, purpose: Purpose) -> str:

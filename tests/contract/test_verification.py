@@ -198,6 +198,18 @@ def test_a_study_is_in_order_at_every_stage(database, study, work, worker_id):
     assert problems(database, work(study)) == []
 
 
+def test_what_happens_meanwhile_is_no_disagreement(database, study, work, worker_id):
+    """A record that was read before rounds closed and opened is compared as far as it goes."""
+    waiting = read_record(database, study)
+    assert claim(database, study.id, worker_id, 4) is not None
+    running = read_record(database, study)
+    with database.writing() as connection:
+        connection.execute(update(tables.trial).values(lease_until=1.0))
+    work(study)
+    assert list(disagreements(database, waiting)) == []
+    assert list(disagreements(database, running)) == []
+
+
 def search_trial(number):
     return (TRIAL.purpose == "search") & (TRIAL.number == number)
 
