@@ -207,7 +207,7 @@ class Inspection:
         late = (columns.state == TrialState.RUNNING) & (
             columns.lease_until < clock(self._connection)
         )
-        return _suspects(self._connection, "their lease has lapsed", late)
+        return _suspects(self._connection, "not renewed in time", late)
 
     def unfinished_openings(self) -> list[Suspects]:
         """Final trials whose process is gone: the test split was opened and has no figure."""

@@ -56,7 +56,8 @@ def test_a_changed_study_has_one_line_for_each_disagreement(hpsearch: Command):
 
 def test_a_study_verifies_while_it_runs(hpsearch: Command, started):
     """What is finished is replayed, rounds that are open are checked as far as they are."""
-    process = started("start", hpsearch.write("slow.toml", SLOW_STUDY), *LOCAL, "--no-test")
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    process = started("start", file, *LOCAL, "--no-test", "--trials", "1000")
     until(lambda: "complete" in hpsearch("trials", "slow").stdout, "a finished trial")
     done = hpsearch("verify", "slow", "--trials", "2", "--seed", "1", *LOCAL)
     assert process.poll() is None

@@ -169,7 +169,7 @@ def test_lapsed_leases_are_a_warning(database_url, database):
         connection.execute(late.values(lease_until=1.0))
     (found,) = not_ok(look(database_url))
     assert (found.check, found.verdict) == ("leases", Verdict.WARNING)
-    assert found.said == ("search 0, search 1, search 2 and 1 other: their lease has lapsed")
+    assert found.said == "search 0: not renewed in time"
     assert found.command == "hpsearch start small"
 
 
