@@ -53,7 +53,7 @@ def open_sealed_test(
     """
     from threadpoolctl import threadpool_limits
 
-    database = open_database(database_url, patience=Patience(threading.Event()))
+    database = open_database(database_url, write=True, patience=Patience(threading.Event()))
     try:
         study = load_study(database, study_name)
         _check_ready(study)

@@ -101,7 +101,7 @@ def run_worker(
     from threadpoolctl import threadpool_limits
 
     patience = Patience(stop, forsaken=orphaned, told=told)
-    database = open_database(options.database, patience=patience)
+    database = open_database(options.database, write=True, patience=patience)
     try:
         study = load_study(database, options.study)
         objective = PopulationObjective(

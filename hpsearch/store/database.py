@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from hpsearch.errors import (
 )
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.engine import DURABLE, now, one_at_a_time, parse_url, reading_options
+from hpsearch.store.file_systems import network_filesystem
 from hpsearch.store.patience import Patience
 from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
 
@@ -47,6 +49,8 @@ _MLFLOW_TABLES = {"experiments", "registered_models"}
 _FIRST_STEPS = 3
 # A database with neither Optuna's studies nor ours in it belongs to somebody else.
 _OUR_TABLES = {"studies", VERSION_TABLE}
+# `allow` opens SQLite files on a network all the same: people know their machine.
+NETWORK_VARIABLE = "HPSEARCH_NETWORK_FILES"
 
 
 # What psycopg files under a program's mistakes, though a person can mend it: rights that are
@@ -156,20 +160,31 @@ def inserted_id(connection: Connection, statement: Insert) -> int:
     return int(key[0])
 
 
-def open_database(url: str, *, create: bool = False, patience: Patience | None = None) -> Database:
+def open_database(
+    url: str,
+    *,
+    create: bool = False,
+    write: bool = False,
+    patience: Patience | None = None,
+) -> Database:
     """Open a database that holds studies, or make one.
 
     Args:
         url: `sqlite:///FILE.db` or `postgresql://USER@HOST/NAME`.
         create: Whether to create or migrate the tables where needed; the tables only appear
             in a database that was empty or held Optuna studies.
+        write: Whether results will be written, which SQLite cannot do safely everywhere;
+            who creates writes too.
         patience: What to do while it is out of reach, now and later; None to say so at once.
 
     Raises:
         DatabaseError: If it cannot be opened or written, belongs to another tool, is of another
-            version, or is missing and not to be created.
+            version, lies where SQLite's locks cannot be trusted, or is missing and not to be
+            created.
     """
     address = check_address(url, create=create)
+    if create or write:
+        _check_place(address)
     if patience is None:
         return _opened(address, create=create, patience=None)
     return patience(_opened, address, create=create, patience=patience)
@@ -240,11 +255,9 @@ def _check_driver(address: URL) -> None:
 
 
 def _check_file(address: URL, *, create: bool) -> None:
-    if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
+    path = _plain_file(address)
+    if path is None:
         return
-    if str(address.database).startswith("file:"):  # SQLite's own URIs, with options of their own
-        return
-    path = Path(address.database or "")
     if path.is_dir():
         raise DatabaseError(f"{path}: is a folder; give a file, sqlite:///{path}/hpsearch.db")
     if not path.exists() and not create:
@@ -253,6 +266,28 @@ def _check_file(address: URL, *, create: bool) -> None:
         )
     if not path.parent.is_dir():
         raise DatabaseError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def _check_place(address: URL) -> None:
+    path = _plain_file(address)
+    if path is None or os.environ.get(NETWORK_VARIABLE) == "allow":
+        return
+    kind = network_filesystem(path)
+    if kind is not None:
+        raise DatabaseError(
+            f"{path}: lies on a network file system ({kind}), where SQLite's locks cannot be "
+            "trusted and its write-ahead log lacks shared memory; use a file in a local folder or "
+            f"PostgreSQL, or set {NETWORK_VARIABLE}=allow if you know that it is safe"
+        )
+
+
+def _plain_file(address: URL) -> Path | None:
+    """The SQLite file; None for servers, memory, and SQLite's own URIs with their options."""
+    if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
+        return None
+    if str(address.database).startswith("file:"):
+        return None
+    return Path(str(address.database))
 
 
 def _check_tables(address: URL, *, create: bool) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -66,7 +67,7 @@ def sync(
         UserError: If the study cannot be read.
     """
     check_destination(database_url, tracking_uri)
-    database = open_database(database_url)
+    database = open_database(database_url, write=True)
     try:
         copy = StudyCopy(database, study_name, tracking_uri, progress)
         with mirror_lock(database, copy.study_id) as lock:
@@ -115,7 +116,7 @@ def follow(
         UserError: If the study cannot be read or the tracking URI cannot be meant.
     """
     check_destination(database_url, tracking_uri)
-    database = open_database(database_url)
+    database = open_database(database_url, write=True)
     try:
         copy = StudyCopy(database, study_name, tracking_uri, lambda _copied, _finished: None)
         return _Follower(database, copy, finish, stop).run()
@@ -232,6 +233,11 @@ def one_line(error: BaseException) -> str:
     said = redacted(" ".join(str(error).split()).split(" [SQL:")[0]) or type(error).__name__
     if "Connection refused" in said or "Failed to establish a new connection" in said:
         return "no server answers there; is it running?"
+    if "disk is full" in said:
+        return "its disk is full"
+    if re.search(r"table \w+ already exists", said):
+        # MLflow makes its tables in many steps, and cannot begin again where one has failed.
+        return "its tables are half-made, perhaps since a disk was full; delete the file there"
     return said if len(said) <= 200 else f"{said[:197]}..."  # noqa: PLR2004
 
 
