@@ -63,7 +63,8 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
         backend = url.get_backend_name()
     except (ArgumentError, NoSuchModuleError) as error:
-        message = f"--database {text}: not a database address; write sqlite:///FILE.db"
+        shown = text.rpartition("@")[2]  # a password may stand before it
+        message = f"--database {shown}: not a database address; write sqlite:///FILE.db"
         raise DatabaseError(message) from error
     if backend not in {"sqlite", "postgresql"}:
         raise DatabaseError(
@@ -72,6 +73,9 @@ def parse_url(text: str) -> URL:
         )
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
+    password = url.query.get("password")
+    if isinstance(password, str):  # among the options it would be printed with them
+        url = url.set(password=password).difference_update_query(["password"])
     return url
 
 

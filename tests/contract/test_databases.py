@@ -322,6 +322,8 @@ def test_a_password_is_never_printed():
     """The address in an error hides the password."""
     assert "secret" not in refusal("postgresql://me:secret@127.0.0.1:1/x")
     assert "secret" not in refusal("mysql://me:secret@127.0.0.1:1/x")
+    assert "secret" not in refusal("postgresql://127.0.0.1:1/x?user=me&password=secret")
+    assert "secret" not in refusal("postgresql:/me:secret@127.0.0.1:1/x")
 
 
 def test_a_missing_driver_is_named():
