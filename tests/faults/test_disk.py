@@ -1,0 +1,120 @@
+"""A disk that is full: one clear line, nothing lost, and with space made the same table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import SMALL_STUDY, Command, comparable
+
+# Enough commits to fill a small disk: one a trial, with --population 1.
+STUDY = SMALL_STUDY.replace("trials = 8", "trials = 60")
+ALONE = ("--population", "1", "--tracking", "none")
+
+Resize = Callable[[str], None]
+
+
+@pytest.fixture
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Resize]]:
+    """A disk of 1.5 MB, and what makes it larger."""
+    folder = tmp_path_factory.mktemp("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a disk; a limit on files is tried all the same")
+
+    def resize(size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+
+    yield folder, resize
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def limited(hpsearch: Command, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command none of whose files may grow beyond a megabyte."""
+    limit = 'ulimit -f 2048; exec "$@"'
+    return subprocess.run(
+        ["sh", "-c", limit, "sh", sys.executable, "-m", "hpsearch", *arguments],
+        cwd=hpsearch.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def fill(file: Path) -> None:
+    """Write until nothing more fits on the disk."""
+    with file.open("wb", buffering=0) as ballast, suppress(OSError):
+        while ballast.write(bytes(4096)):
+            pass
+
+
+def check_refusal(done: subprocess.CompletedProcess[str], word: str) -> None:
+    """One line on standard error that names the disk, and exit code 2."""
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert word in line
+
+
+def check_same_table(hpsearch: Command, file: str, database: str) -> None:
+    """The same command, now with space, ends with the table of an undisturbed run."""
+    begun = hpsearch.json("trials", "small", "--database", database)
+    done = [trial for trial in begun if trial["state"] == "complete"]
+    assert 0 < len(done) < 120, "the disk was full too early or too late"
+    again = hpsearch("start", file, "--database", database, *ALONE)
+    assert again.returncode == 0, again.stderr
+    assert hpsearch("start", file, *ALONE).returncode == 0
+    ours = hpsearch.json("trials", "small", "--database", database)
+    assert comparable(ours) == comparable(hpsearch.json("trials", "small"))
+    kept = {(t["purpose"], t["number"], t["finished"]) for t in done}
+    assert kept <= {(t["purpose"], t["number"], t["finished"]) for t in ours}
+
+
+def test_a_full_disk_costs_nothing_but_time(hpsearch: Command, disk: tuple[Path, Resize]):
+    """`start` says that the disk is full; with space it goes on, and trains nothing twice."""
+    folder, resize = disk
+    file, database = hpsearch.write("small.toml", STUDY), f"sqlite:///{folder / 'a.db'}"
+    check_refusal(hpsearch("start", file, "--database", database, *ALONE), "the disk is full")
+    resize("60m")
+    check_same_table(hpsearch, file, database)
+
+
+def test_a_limit_on_files_costs_nothing_but_time(hpsearch: Command):
+    """The same where a quota or a limit, not the disk, keeps the file from growing."""
+    file, database = hpsearch.write("small.toml", STUDY), "sqlite:///a.db"
+    check_refusal(limited(hpsearch, "start", file, "--database", database, *ALONE), "disk")
+    check_same_table(hpsearch, file, database)
+
+
+def test_no_study_begins_on_a_full_disk(hpsearch: Command, disk: tuple[Path, Resize]):
+    """Where not even the tables fit the line is the same, and later the study begins."""
+    folder, resize = disk
+    resize("100k")
+    file, database = hpsearch.write("small.toml", SMALL_STUDY), f"sqlite:///{folder / 'a.db'}"
+    check_refusal(hpsearch("start", file, "--database", database, *ALONE), "the disk is full")
+    resize("60m")
+    assert hpsearch("start", file, "--database", database, *ALONE).returncode == 0
+
+
+def test_a_full_disk_under_mlflow_costs_only_the_copy(hpsearch: Command, disk: tuple[Path, Resize]):
+    """The search ends as ever and says what MLflow lacks; `sync` copies it once there is space."""
+    folder, resize = disk
+    resize("60m")
+    file, tracking = hpsearch.write("small.toml", SMALL_STUDY), f"sqlite:///{folder / 'mlflow.db'}"
+    assert hpsearch("start", file, "--tracking", tracking).returncode == 0
+    ballast = folder / "ballast"
+    fill(ballast)
+    done = hpsearch("start", file, "--tracking", tracking, "--name", "second")
+    assert done.returncode == 0, done.stderr
+    assert "its disk is full" in " ".join(done.stdout.split())
+    ballast.unlink()
+    synced = hpsearch("sync", "second", "--tracking", tracking)
+    assert synced.returncode == 0, synced.stderr
+    states = [trial["state"] for trial in hpsearch.json("trials", "second")]
+    assert states == ["complete"] * 21
+    assert f"{len(states)} trials" in synced.stdout
