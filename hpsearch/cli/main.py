@@ -11,6 +11,7 @@ import typer
 
 from hpsearch.cli import (
     check,
+    copy,
     doctor,
     list_,
     new,
@@ -64,6 +65,7 @@ app.command()(trials.trials)
 app.command()(report.report)
 app.command()(test.test)
 app.command()(sync.sync)
+app.command()(copy.copy)
 app.command()(new.new)
 app.command()(check.check)
 app.command()(doctor.doctor)

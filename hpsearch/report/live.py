@@ -38,7 +38,21 @@ def mirroring(console: Console) -> Iterator[Callable[[int, int], None]]:
         yield _PlainMirror(console).show
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
-        yield lambda copied, total: live.update(_mirror_line(copied, total))
+        yield lambda copied, total: live.update(
+            _bar_line("MLflow", copied, total, "Ctrl-C is safe")
+        )
+
+
+@contextmanager
+def copying(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far a copy is; yields what to call with ("copied" or "checked", trials, all)."""
+    if not console.is_terminal or console.quiet:
+        yield _PlainCopy(console).show
+        return
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        yield lambda what, done, total: live.update(
+            _bar_line(what, done, total, "Ctrl-C leaves nothing half-made")
+        )
 
 
 class _Estimate:
@@ -100,6 +114,20 @@ class _PlainMirror:
         self._console.print(f"MLflow: {copied} of {total} trials copied so far (Ctrl-C is safe)")
 
 
+class _PlainCopy:
+    """A line every few seconds; a copy that is over before is not talked about."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told = time.monotonic()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told > _PLAIN_SECONDS:
+            self._told = now
+            self._console.print(f"{done} of {total} trials {what}")
+
+
 def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
     seconds = estimate.seconds(progress)
     facts = [
@@ -130,8 +158,8 @@ def _headline(progress: Progress) -> str:
     )
 
 
-def _mirror_line(copied: int, total: int) -> RenderableType:
+def _bar_line(title: str, done: int, total: int, said: str) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
-    bar = ProgressBar(total=max(total, 1), completed=copied, width=40)
-    grid.add_row("MLflow", bar, f"{copied} of {total} trials (Ctrl-C is safe)")
+    bar = ProgressBar(total=max(total, 1), completed=done, width=40)
+    grid.add_row(title, bar, f"{done} of {total} trials ({said})")
     return grid

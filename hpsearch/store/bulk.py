@@ -46,6 +46,23 @@ _values: Table = models.TrialValueModel.__table__
 _intermediates: Table = models.TrialIntermediateValueModel.__table__
 _attributes: Table = models.TrialUserAttributeModel.__table__
 
+# What a study is made of, and what a trial is, for whoever takes them whole: the row, then the
+# tables that refer to it. Heartbeats are left out: they belong to a process.
+STUDY_TABLES: tuple[Table, ...] = (
+    _studies,
+    models.StudyDirectionModel.__table__,
+    models.StudyUserAttributeModel.__table__,
+    models.StudySystemAttributeModel.__table__,
+)
+TRIAL_TABLES: tuple[Table, ...] = (
+    _trials,
+    _params,
+    _values,
+    _intermediates,
+    _attributes,
+    models.TrialSystemAttributeModel.__table__,
+)
+
 _DIRECTIONS = [StudyDirection.MAXIMIZE]
 _IntermediateType = models.TrialIntermediateValueModel.TrialIntermediateValueType
 

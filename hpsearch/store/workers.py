@@ -8,11 +8,13 @@ import platform
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from hpsearch.store import tables
+from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.leases import LEASE_SECONDS, lose_trials, worker_seen
 from hpsearch.store.rounds import release_closings
@@ -85,7 +87,7 @@ def recover_dead_workers(database: Database, study_id: int, *, blame: bool = Tru
     """
     with database.reading() as connection:
         registered = _registered(connection, study_id)
-    dead = [worker for worker, process in registered if not may_be_alive(process)]
+    dead = [worker.id for worker in registered if not may_be_alive(worker.process)]
     if not dead:
         return 0
     with database.writing() as connection:
@@ -106,6 +108,23 @@ def workers_heard_of(database: Database) -> int:
         return connection.execute(query).scalar_one()
 
 
+def dismiss_workers(connection: Connection, storage: BulkStorage, study_id: int) -> int:
+    """Take everything from all workers of a study, for a database where none of them works.
+
+    Returns:
+        How many trials became free; it is held against none of them.
+    """
+    when = clock(connection)
+    connection.execute(
+        update(tables.worker)
+        .where(tables.worker.c.study_id == study_id, tables.worker.c.stopped.is_(None))
+        .values(stopped=when)
+    )
+    release_closings(connection, tables.round_.c.study_id == study_id)
+    theirs = tables.trial.c.study_id == study_id
+    return lose_trials(connection, storage, theirs, when, blame=False)
+
+
 def live_workers(database: Database, study_id: int) -> int:
     """Workers that have not left, were heard of lately and, on this machine, have a process."""
     with database.reading() as connection:
@@ -114,19 +133,25 @@ def live_workers(database: Database, study_id: int) -> int:
 
 def count_live_workers(connection: Connection, study_id: int) -> int:
     """`live_workers` inside a transaction of the caller."""
+    return len(live_worker_names(connection, study_id))
+
+
+def live_worker_names(connection: Connection, study_id: int) -> list[str]:
+    """HOST-PID of each of the `live_workers`, oldest first."""
     lately = tables.worker.c.seen > clock(connection) - 2 * LEASE_SECONDS
-    return sum(may_be_alive(process) for _, process in _registered(connection, study_id, lately))
+    registered = _registered(connection, study_id, lately)
+    return [worker.name for worker in registered if may_be_alive(worker.process)]
 
 
 def _registered(
     connection: Connection, study_id: int, *where: ColumnElement[bool]
-) -> list[tuple[int, str]]:
-    rows = connection.execute(
-        select(tables.worker.c.id, tables.worker.c.process).where(
-            tables.worker.c.study_id == study_id, tables.worker.c.stopped.is_(None), *where
-        )
-    )
-    return [(row.id, row.process) for row in rows]
+) -> Sequence[Any]:
+    columns = tables.worker.c
+    return connection.execute(
+        select(columns.id, columns.name, columns.process)
+        .where(columns.study_id == study_id, columns.stopped.is_(None), *where)
+        .order_by(columns.id)
+    ).all()
 
 
 def _free(

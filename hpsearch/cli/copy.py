@@ -1,0 +1,64 @@
+"""`hpsearch copy`: take a study from one database to another."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpsearch.cli import options
+from hpsearch.cli.options import DEFAULT_DATABASE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hpsearch.store.copying import CopyReport
+
+
+def copy(
+    name: options.StudyName,
+    to: Annotated[
+        str, typer.Option("--to", metavar="URL", help="The other database, made if need be.")
+    ],
+    database: options.Database = DEFAULT_DATABASE,
+    new_name: Annotated[
+        str | None, typer.Option("--name", help="Store the copy under another name.")
+    ] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Copy a study whole into another database; the original stays."""
+    from hpsearch.report.console import console_for
+    from hpsearch.report.live import copying
+    from hpsearch.store.copying import copy_study
+    from hpsearch.store.database import open_database
+
+    console = console_for(as_json=False, quiet=quiet)
+    with closing(open_database(database)) as source, copying(console) as watch:
+        report = copy_study(source, to, name, new_name, watch)
+    _print_report(console, report, to)
+
+
+def _print_report(console: Console, report: CopyReport, to: str) -> None:
+    from hpsearch.report.numbers import count
+    from hpsearch.report.tables import new_table
+    from hpsearch.tracking.destination import redacted
+
+    table = new_table("table", "rows", "SHA-256 of the rows without ids")
+    for copied in report.tables:
+        table.add_row(copied.name, str(copied.rows), copied.digest)
+    console.print(table)
+    there = redacted(to)
+    console.print(
+        f"{report.study}: {count(report.trials, 'trial')} copied to {there}; every row was read "
+        "back and is equal.",
+        markup=False,
+    )
+    if report.freed:
+        held = count(report.freed, "trial")
+        console.print(f"{held} that workers held when they died will be trained again there.")
+    console.print(
+        "Left out is how far MLflow has the study: "
+        f"`hpsearch sync {report.study} --database {there}` copies the copy.",
+        markup=False,
+    )

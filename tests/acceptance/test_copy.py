@@ -1,0 +1,114 @@
+"""`hpsearch copy`: a study goes on in another database as if it had always been there."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable
+from subprocess import Popen
+
+import pytest
+
+from tests.acceptance.conftest import (
+    SLOW_STUDY,
+    SMALL_STUDY,
+    Command,
+    comparable,
+    kill_session,
+    signal_session,
+    until,
+)
+from tests.contract.conftest import _postgres
+from tests.faults.test_kill import finished
+
+__all__ = ["_postgres"]
+
+Starter = Callable[..., Popen[str]]
+LOCAL = ("--tracking", "none")
+
+
+@pytest.fixture
+def server(_postgres) -> str:
+    """Address of an empty PostgreSQL database, with a password that must not be shown."""
+    name = _postgres.make()
+    return _postgres.url(name).replace("postgres:@", "postgres:secret@")
+
+
+def test_a_killed_study_goes_on_in_another_database(
+    hpsearch: Command, started: Starter, server: str
+):
+    """Killed on SQLite and gone on with on PostgreSQL, a study ends with the same table."""
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    search = started("start", file, *LOCAL)
+    until(lambda: finished(hpsearch) >= 5, "the first trials")
+    signal_session(search, signal.SIGSTOP)  # alive, and not done before it is looked at
+    refused = hpsearch("copy", "slow", "--to", server)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "workers are at it" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    kill_session(search)
+
+    copied = hpsearch("copy", "slow", "--to", server)
+    assert copied.returncode == 0, copied.stderr
+    assert "every row was read back and is equal" in copied.stdout
+    assert "secret" not in copied.stdout + copied.stderr
+    assert states(hpsearch, server)["running"] == 0
+    assert hpsearch("start", "slow", "--database", server, *LOCAL).returncode == 0
+    assert hpsearch("start", file, *LOCAL).returncode == 0
+    there = hpsearch.json("trials", "slow", "--database", server)
+    assert comparable(there) == comparable(hpsearch.json("trials", "slow"))
+
+
+def states(hpsearch: Command, database: str = "sqlite:///hpsearch.db") -> Counter[str]:
+    """How many trials of the study stand where."""
+    trials = hpsearch.json("trials", "slow", "--database", database)
+    return Counter(trial["state"] for trial in trials)
+
+
+def test_a_finished_study_is_copied_once(hpsearch: Command):
+    """A copy shows what the original shows; a second one needs a name of its own."""
+    assert hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL).returncode == 0
+    copy = ("copy", "small", "--to", "sqlite:///other.db")
+    assert hpsearch(*copy).returncode == 0
+    other = ("--database", "sqlite:///other.db")
+    assert hpsearch.json("show", "small", *other) == hpsearch.json("show", "small")
+    assert hpsearch.json("trials", "small", *other) == hpsearch.json("trials", "small")
+    again = hpsearch(*copy)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "--name small-2" in again.stderr
+    assert hpsearch(*copy, "--name", "small-2", "--quiet").stdout == ""
+    assert [study["study"] for study in hpsearch.json("list", *other)] == ["small", "small-2"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["nowhere", "--to", "sqlite:///b.db"], ["nowhere: no such study", "small"]),
+        (["small"], ["--to"]),
+        (["small", "--to", "sqlite:///b.db", "--name", "a/b"], ["a/b", "a name starts with"]),
+        (["small", "--to", "mysql://me:secret@h/b"], ["--to mysql://", "not supported"]),
+        (["small", "--to", "postgresql://me:secret@127.0.0.1:1/b"], ["no server answers"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_makes_nothing(
+    hpsearch: Command, small_database: str, typed, words
+):
+    """What cannot be copied is said before the other database is made, without any password."""
+    shutil.copy(small_database, hpsearch.folder / "hpsearch.db")
+    refused = hpsearch("copy", *typed)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    for word in words:
+        assert word in line
+    assert "secret" not in line
+    assert not (hpsearch.folder / "b.db").exists()
+
+
+@pytest.fixture(scope="module")
+def small_database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with one small study in it."""
+    command = Command(tmp_path_factory.mktemp("small"))
+    file = command.write("small.toml", SMALL_STUDY)
+    assert command("start", file, "--quiet", *LOCAL).returncode == 0
+    return str(command.folder / "hpsearch.db")
