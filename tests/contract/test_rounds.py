@@ -16,6 +16,7 @@ from hpsearch.data.sealed import open_test_rows
 from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.search.rounds import close_search_round
+from hpsearch.states import FINISHED
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.claims import claim
@@ -262,6 +263,42 @@ def test_learning_rates_beyond_reason_diverge_to_the_end(database, database_url,
     assert (committed, document["diverged"], document["state"]) == (8, 8, "complete")
     with pytest.raises(UserError, match="no trial, or no repeat of a finalist, has a score"):
         open_sealed_test(database_url, study.name, None)
+
+
+# -------------------------------------------------------------------- progress
+
+
+class Watched:
+    """An objective that looks at the search between training and committing."""
+
+    def __init__(self, objective, look):
+        self.population = objective.population
+        self._objective = objective
+        self._look = look
+
+    def run(self, *arguments):
+        self._look()
+        return self._objective.run(*arguments)
+
+
+def test_a_look_at_the_search_says_what_its_document_says(database, study, work, quick_objective):
+    """Though it passes over closed rounds: running, finished, best score and repeats are equal."""
+    seen = []
+
+    def look():
+        now, document = open_work(database, study), study_document(database, study)
+        best = [r["best_score"] for r in document["rounds"] if r["best_score"] is not None]
+        assert now["search_done"] == sum(document[state] for state in FINISHED)
+        assert now["best_score"] == max(best, default=None)
+        assert now["confirmation"] == document["confirmation"]
+        if now["purpose"] == "search":
+            assert now["running"] == document["running"]
+        seen.append((now["purpose"], now["round"], now["running"] > 0))
+
+    work(study, Watched(quick_objective(), look))
+    assert set(seen) == {("search", 1, True), ("search", 2, True), ("confirmation", 1, True)}
+    look()
+    assert seen[-1] == (None, None, False)
 
 
 # -------------------------------------------------------------------- openings
