@@ -65,6 +65,20 @@ class RoundRow:
 
 
 @dataclass(frozen=True)
+class TrialEnd:
+    """Which trial is finished, and when: no two attempts at it end at the same moment.
+
+    Attributes:
+        started: Seconds since 1970, None where no worker ever held it.
+    """
+
+    purpose: Purpose
+    number: int
+    started: float | None
+    finished: float
+
+
+@dataclass(frozen=True)
 class MirroredTrial:
     """A finished trial with everything MLflow is told about it.
 
@@ -206,16 +220,18 @@ def finished_in_round(database: Database, round_id: int) -> list[tuple[int, int]
         return [(row.id, row.number) for row in rows]
 
 
-def all_finished(database: Database, study_id: int) -> list[tuple[Purpose, int]]:
-    """(purpose, number) of every finished trial of a study."""
+def all_finished(database: Database, study_id: int) -> list[TrialEnd]:
+    """Every finished trial of a study."""
     trial = tables.trial.c
     with database.reading() as connection:
         rows = connection.execute(
-            select(trial.purpose, trial.number).where(
+            select(trial.purpose, trial.number, trial.started, trial.finished).where(
                 trial.study_id == study_id, trial.state.in_(FINISHED)
             )
         )
-        return [(Purpose(row.purpose), row.number) for row in rows]
+        return [
+            TrialEnd(Purpose(row.purpose), row.number, row.started, row.finished) for row in rows
+        ]
 
 
 def mirrored_trials(database: Database, trial_ids: Sequence[int]) -> list[MirroredTrial]:

@@ -128,8 +128,7 @@ def trial_content(
         elite: Whether it is one of its round's elites; False until the round is closed.
         test: The test figure, for a final trial.
     """
-    start = milliseconds(trial.finished if trial.started is None else trial.started)
-    end = max(start, milliseconds(trial.finished))
+    start, end = trial_times(trial.started, trial.finished)
     return RunContent(
         key=trial_key(study, trial.purpose, trial.number),
         name=_trial_name(trial),
@@ -141,6 +140,12 @@ def trial_content(
         metrics=tuple(_curve(trial, start, end)) + tuple(_scores(trial, end, test)),
         tags=_trial_tags(trial, elite=elite, test=test),
     )
+
+
+def trial_times(started: float | None, finished: float) -> tuple[int, int]:
+    """When a trial's run starts and ends; `started` is None where no worker ever held it."""
+    start = milliseconds(finished if started is None else started)
+    return start, max(start, milliseconds(finished))
 
 
 def _trial_name(trial: MirroredTrial) -> str:

@@ -16,7 +16,7 @@ from hpsearch.store.studies import load_study
 from hpsearch.store.workers import live_workers
 from hpsearch.tracking import content, study_run
 from hpsearch.tracking.client import connect
-from hpsearch.tracking.content import ELITE_TAG, PARENT_TAG, milliseconds
+from hpsearch.tracking.content import ELITE_TAG, PARENT_TAG, milliseconds, trial_times
 from hpsearch.tracking.destination import file_identity, redacted
 from hpsearch.tracking.experiment import Experiment, KnownRun
 
@@ -182,12 +182,18 @@ class StudyCopy:
             raise RuntimeError("look() comes before everything else")
         return self._experiment, self._root
 
-    def _expected(self) -> set[str]:
+    def _expected(self) -> dict[str, int | None]:
+        """Keys of the study's runs; for finished trials, when the attempt that counts ended."""
         name, database = self._study.name, self._database
         rounds = mirroring.rounds_after(database, self._study.id, 0)
+        keys = [name, *(content.round_key(name, row.purpose, row.number) for row in rounds)]
         finished = mirroring.all_finished(database, self._study.id)
         self._finished = len(finished)
-        return content.study_keys(name, rounds, finished)
+        ends = {
+            content.trial_key(name, t.purpose, t.number): trial_times(t.started, t.finished)[1]
+            for t in finished
+        }
+        return dict.fromkeys(keys) | ends
 
     def _tell(self) -> None:
         if time.monotonic() - self._row_written >= _ROW_SECONDS:

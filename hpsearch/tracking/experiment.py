@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -94,14 +94,16 @@ class Experiment:
 
     # ---------------------------------------------------------------------- looking
 
-    def refresh(self, expected: set[str]) -> int:
+    def refresh(self, expected: Mapping[str, int | None]) -> int:
         """List what MLflow has, and delete what does not belong there.
 
         That is: runs whose key the study no longer has, second runs of one key, and trial
-        runs that a killed mirror left half-written; those are made anew.
+        runs that a killed mirror left half-written or that tell of an attempt which a power
+        cut took from the database; those are made anew.
 
         Args:
-            expected: Keys that the study has now.
+            expected: Keys that the study has now; for a trial's, when its run ended, in ms
+                since 1970.
 
         Returns:
             How many runs were deleted.
@@ -113,7 +115,8 @@ class Experiment:
             key = run.data.tags.get(KEY_TAG, "")
             known = _known(run)
             half_written = known.kind == "trial" and known.status == "RUNNING"
-            if key not in expected or key in runs or half_written:
+            overtaken = expected.get(key) not in {None, run.info.end_time}
+            if key not in expected or key in runs or half_written or overtaken:
                 self._client.delete_run(known.run_id)
                 removed += 1
             else:
