@@ -1,4 +1,4 @@
-"""The same fixtures as the acceptance tests: real commands, really killed; a server to stop."""
+"""Real commands, really killed, as in the acceptance tests; both databases; a server to stop."""
 
 import shutil
 import tempfile
@@ -8,8 +8,24 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import hpsearch, started
+from tests.contract.conftest import (
+    _postgres,
+    _postgres_url,
+    _sqlite_template,
+    database,
+    database_url,
+)
 
-__all__ = ["hpsearch", "server", "started"]
+__all__ = [
+    "_postgres",
+    "_postgres_url",
+    "_sqlite_template",
+    "database",
+    "database_url",
+    "hpsearch",
+    "server",
+    "started",
+]
 
 
 @pytest.fixture
