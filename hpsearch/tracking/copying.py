@@ -186,14 +186,13 @@ class StudyCopy:
         """Keys of the study's runs; for finished trials, when the attempt that counts ended."""
         name, database = self._study.name, self._database
         rounds = mirroring.rounds_after(database, self._study.id, 0)
-        keys = [name, *(content.round_key(name, row.purpose, row.number) for row in rounds)]
         finished = mirroring.all_finished(database, self._study.id)
         self._finished = len(finished)
         ends = {
             content.trial_key(name, t.purpose, t.number): trial_times(t.started, t.finished)[1]
             for t in finished
         }
-        return dict.fromkeys(keys) | ends
+        return dict.fromkeys(content.study_keys(name, rounds, ())) | ends
 
     def _tell(self) -> None:
         if time.monotonic() - self._row_written >= _ROW_SECONDS:
