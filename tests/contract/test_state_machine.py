@@ -552,7 +552,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.closes = [*self.closes[-1:], task]
 
     def write_close(self, task):
-        closing, space = _decide(self.study, task), self.study.spec.space
+        closing, space = _decide(self.database, self.study, task), self.study.spec.space
         if self.holds(task):
             write_closing(self.database, task, space, closing)
             self.closed()

@@ -29,10 +29,10 @@ from tests.faults.test_crash_windows import (
 
 # What may not be lost, in the words of the tables.
 KEPT = (
-    "SELECT id, state, winner FROM hpsearch_study",
-    "SELECT id, state FROM hpsearch_round",
-    "SELECT id FROM hpsearch_ledger",
-    "SELECT id, finished, result FROM hpsearch_test_opening",
+    "SELECT id, state, winner FROM hpsearch_study ORDER BY id",
+    "SELECT id, state FROM hpsearch_round ORDER BY id",
+    "SELECT id FROM hpsearch_ledger ORDER BY id",
+    "SELECT id, finished, result FROM hpsearch_test_opening ORDER BY id",
 )
 FULL = 2  # what PRAGMA synchronous says
 FINISHED = "SELECT count(*) FROM hpsearch_trial WHERE finished IS NOT NULL"
