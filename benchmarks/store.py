@@ -484,6 +484,13 @@ GROWING = (
 )
 
 
+def told(rows: Iterator[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """The same rows, each also on standard error as it is measured: the whole takes a while."""
+    for row in rows:
+        sys.stderr.write(f"{'  '.join(row)}\n")
+        yield row
+
+
 def as_text(lines: Rows) -> str:
     """Aligned columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -519,8 +526,8 @@ def main() -> int:
     beside, growth = [BESIDE], [GROWING]
     for name in options.databases:
         with DATABASES[name]() as make:
-            beside += beside_optuna(name, make, options.processes, options.trials)
-            growth += growing(name, make, options.sizes)
+            beside += told(beside_optuna(name, make, options.processes, options.trials))
+            growth += told(growing(name, make, options.sizes))
     print(render(beside), render(growth), sep="\n\n")
     print(f"\n{machine.described()}; {machine.versions('optuna', 'sqlalchemy', 'psycopg')}.")
     return 0
