@@ -33,6 +33,8 @@ from hpsearch.study_file import parse_study
 from hpsearch.worker import WorkerOptions, run_worker
 from tests.acceptance.conftest import comparable
 
+pytestmark = pytest.mark.slow
+
 # Claimed four at a time: each round is two claims, the confirmation is one.
 SEARCH = """
 name = "small"

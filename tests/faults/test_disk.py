@@ -12,6 +12,8 @@ import pytest
 
 from tests.acceptance.conftest import SMALL_STUDY, Command, comparable
 
+pytestmark = pytest.mark.slow
+
 # Enough commits to fill a small disk: one a trial, with --population 1.
 STUDY = SMALL_STUDY.replace("trials = 8", "trials = 60")
 ALONE = ("--population", "1", "--tracking", "none")

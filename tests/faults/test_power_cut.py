@@ -27,6 +27,8 @@ from tests.faults.test_crash_windows import (
     table,
 )
 
+pytestmark = pytest.mark.slow
+
 # What may not be lost, in the words of the tables.
 KEPT = (
     "SELECT id, state, winner FROM hpsearch_study ORDER BY id",
