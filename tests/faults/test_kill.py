@@ -157,7 +157,8 @@ def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started:
 
 def test_a_second_ctrl_c_does_not_wait(hpsearch: Command, started: Starter):
     """A worker that does not answer delays the first Ctrl-C; the second kills it at once."""
-    search = started("start", hpsearch.write("slow.toml", SLOW_STUDY), *LOCAL)
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    search = started("start", file, *LOCAL, "--trials", "1000")
     until(lambda: finished(hpsearch) >= 5, "the first trials")
     for worker in workers_of(search):
         worker.suspend()
@@ -185,7 +186,7 @@ def worker_signals(pid: int) -> int:
 def test_sigterm_leaves_no_run_running(hpsearch: Command, started: Starter):
     """What a stopped search leaves in MLflow does not look busy: the study's run is KILLED."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)
-    search = started("start", file, "--tracking", "sqlite:///mlflow.db")
+    search = started("start", file, "--tracking", "sqlite:///mlflow.db", "--trials", "1000")
     until(lambda: counted_runs(hpsearch, "1 = 1") > 5, "the first runs in MLflow")
     search.terminate()
     _, err = search.communicate(timeout=20)
