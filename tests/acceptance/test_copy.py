@@ -35,6 +35,7 @@ def server(_postgres) -> str:
     return _postgres.url(name).replace("postgres:@", "postgres:secret@")
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_in_another_database(
     hpsearch: Command, started: Starter, server: str
 ):

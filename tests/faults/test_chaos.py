@@ -66,7 +66,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("seed", [0])
 def test_a_short_chaos_changes_nothing(hpsearch: Command, place: tuple[str, Any], seed: int):
     """Some seconds of random deaths end with the table of an undisturbed search."""
-    survives(hpsearch, place, seed, seconds=12, study=STUDY.format(epochs=30, trials=60))
+    survives(hpsearch, place, seed, seconds=8, study=STUDY.format(epochs=20, trials=40))
 
 
 @pytest.mark.chaos
