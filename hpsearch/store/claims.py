@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    ScalarSelect,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.outcomes import Outcome
@@ -21,8 +31,9 @@ from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
 from hpsearch.states import UNFINISHED, TrialState
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock, retried
+from hpsearch.store.database import Database, retried
 from hpsearch.store.documents import box_from, values_from, values_text
+from hpsearch.store.engine import now
 from hpsearch.store.leases import (
     LEASE_SECONDS,
     Claim,
@@ -91,14 +102,14 @@ def _claimed(
     if not _something_waits(database, study_id):
         return None
     with database.writing() as connection:
-        when = clock(connection)
-        row = _open_round(connection, study_id)
+        row = _open_round(connection, study_id, worker_id, 2 * lease_seconds)
         if row is None:
             return None
+        when = row.when
         worker_seen(connection, worker_id, when)
         lapsed = (tables.trial.c.round_id == row.id) & (tables.trial.c.lease_until < when)
         lose_trials(connection, database.storage, lapsed, when)
-        share = _fair_share(connection, study_id, row.id, most, when - 2 * lease_seconds)
+        share = _fair_share(connection, row.id, most, row.others + 1)
         lease = _Lease(worker_id, token, when, when + lease_seconds)
         waiting = (tables.trial.c.round_id == row.id) & (tables.trial.c.state == TrialState.WAITING)
         never_lost = tables.trial.c.losses == 0
@@ -121,44 +132,61 @@ def _as_claim(token: int, round_: Row[Any], rows: Sequence[Any]) -> Claim:
 
 def _something_waits(database: Database, study_id: int) -> bool:
     """A look without the write lock, for workers that wait for a round to end."""
+    columns = tables.trial.c
+    free = (columns.state == TrialState.WAITING) | (columns.lease_until < now())
+    mine = (columns.round_id == _first_open(study_id)) & columns.state.in_(UNFINISHED)
     with database.reading() as connection:
-        when = clock(connection)
-        row = _open_round(connection, study_id)
-        if row is None:
-            return False
-        columns = tables.trial.c
-        free = (columns.state == TrialState.WAITING) | (columns.lease_until < when)
-        mine = (columns.round_id == row.id) & columns.state.in_(UNFINISHED)
         found = connection.execute(select(columns.id).where(mine, free).limit(1)).first()
-        return found is not None
+    return found is not None
 
 
-def _open_round(connection: Connection, study_id: int) -> Any:
-    return connection.execute(
-        select(tables.round_)
+def _first_open(study_id: int) -> ScalarSelect[int]:
+    """The row of the study's open round, the oldest of them."""
+    columns = tables.round_.c
+    return (
+        select(columns.id)
         .where(
-            tables.round_.c.study_id == study_id,
-            tables.round_.c.state == tables.RoundState.OPEN,
-            tables.round_.c.purpose.in_(TRAINED),
+            columns.study_id == study_id,
+            columns.state == tables.RoundState.OPEN,
+            columns.purpose.in_(TRAINED),
         )
-        .order_by(tables.round_.c.id)
+        .order_by(columns.id)
         .limit(1)
-    ).one_or_none()
+        .scalar_subquery()
+    )
 
 
-def _fair_share(
-    connection: Connection, study_id: int, round_id: int, most: int, seen_since: float
-) -> int:
-    seen = connection.scalar(
+def _open_round(
+    connection: Connection, study_id: int, worker_id: int, lately: float
+) -> Row[Any] | None:
+    """The open round, `when` it is now, and how many `others` beside a worker were heard of lately.
+
+    Args:
+        connection: The caller's transaction.
+        study_id: The study's row.
+        worker_id: The worker that asks.
+        lately: How many seconds back that is.
+    """
+    worker = tables.worker.c
+    others = (
         select(func.count())
         .select_from(tables.worker)
         .where(
-            tables.worker.c.study_id == study_id,
-            tables.worker.c.stopped.is_(None),
-            tables.worker.c.seen > seen_since,
+            worker.study_id == study_id,
+            worker.id != worker_id,
+            worker.stopped.is_(None),
+            worker.seen > now() - lately,
         )
+        .scalar_subquery()
     )
-    workers = max(seen or 1, 1)
+    return connection.execute(
+        select(tables.round_, now().label("when"), others.label("others")).where(
+            tables.round_.c.id == _first_open(study_id)
+        )
+    ).one_or_none()
+
+
+def _fair_share(connection: Connection, round_id: int, most: int, workers: int) -> int:
     # Where more waits than all workers could take now, it does not matter how much more.
     enough = (
         select(tables.trial.c.id)

@@ -126,15 +126,15 @@ class Model:
     def owned(self, token):
         return [trial for trial in self.trials if trial.token == token]
 
-    def claim(self, most):
-        """Trials that the next claim must get: the lowest of one shape, or one that was lost."""
+    def claim(self, worker, most):
+        """Trials a worker's next claim must get: the lowest of one shape, or one lost before."""
         if self.complete:
             return []
         for trial in self.with_state("running"):
             if trial.lapsed:
                 trial.lose(blame=True)
         waiting = self.with_state("waiting")
-        share = max(1, min(most, math.ceil(len(waiting) / max(1, len(self.workers)))))
+        share = max(1, min(most, math.ceil(len(waiting) / len(self.workers | {worker}))))
         fresh = [trial for trial in waiting if not trial.losses]
         if fresh:
             return [trial for trial in fresh if trial.shape == fresh[0].shape][:share]
@@ -475,7 +475,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def take(self, worker, most):
         taken = claim(self.database, self.study.id, worker, most)
-        expected = self.model.claim(most)
+        expected = self.model.claim(worker, most)
         assert [t.id for t in (taken.trials if taken else ())] == [t.row for t in expected]
         if taken is None:
             return None
