@@ -167,10 +167,11 @@ def _watched(url: str, crowd: Sequence[multiprocessing.process.BaseProcess]) -> 
     most = 0
     query = "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
     with psycopg.connect(url, autocommit=True) as connection:
-        while any(process.is_alive() for process in crowd):
-            row = connection.execute(query).fetchone()
-            most = max(most, row[0] if row else 0)
-            crowd[0].join(0.2)
+        for process in crowd:
+            while process.is_alive():
+                row = connection.execute(query).fetchone()
+                most = max(most, row[0] if row else 0)
+                process.join(0.2)
     if any(process.exitcode for process in crowd):
         sys.exit("a process of the crowd failed")
     return most

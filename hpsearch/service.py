@@ -39,6 +39,7 @@ from hpsearch.store.reading import open_work, study_document
 from hpsearch.store.studies import (
     StoredStudy,
     create_study,
+    is_complete,
     load_study,
     refresh_report,
     stored_study,
@@ -230,7 +231,7 @@ class Search:
             while not self._stop.event.is_set():
                 progress = _progress(database, study, launcher.alive(), time.monotonic() - began)
                 self._show(progress)
-                if load_study(database, study.name).state == "complete":
+                if is_complete(database, study.id):
                     break
                 crew.keep_up(progress.finished + progress.repeated)
                 self._stop.event.wait(_WATCH_SECONDS)

@@ -38,7 +38,7 @@ from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
 from hpsearch.store.patience import Patience
 from hpsearch.store.results import commit
 from hpsearch.store.rounds import ClosingTask, history, release_closing, take_closing, write_closing
-from hpsearch.store.studies import StoredStudy, find_study, load_study
+from hpsearch.store.studies import StoredStudy, find_study, is_complete, load_study
 from hpsearch.store.workers import (
     register_worker,
     worker_heard_of,
@@ -48,6 +48,8 @@ from hpsearch.store.workers import (
 
 # How long a worker without work sleeps before it looks again; doubled up to the second value.
 _IDLE_SECONDS = (0.02, 0.25)
+# The most that all workers together look then: hundreds look less often each.
+_LOOKS_A_SECOND = 200
 # Who trains for longer holds no connection meanwhile. A new one costs the server 10 ms, so that few
 # workers keep theirs for seconds; but a server has a hundred for all, so that many do not.
 _LONG_SECONDS, _LONG_IN_A_CROWD = 5.0, 0.2
@@ -176,7 +178,7 @@ class Worker:
         self._id, self.name = register_worker(database, study.id, machine_fingerprint())
         self._seen = time.monotonic()
         self._training_seconds = 0.0  # of the last claim
-        self._counted, self._crowded = -math.inf, False
+        self._counted, self._workers = -math.inf, 1
 
     def run(self, stop: threading.Event, orphaned: Callable[[], bool]) -> int:
         """Work until the study is complete; see `run_worker`."""
@@ -195,10 +197,12 @@ class Worker:
                 committed += self._train(claim, stop)
                 self._seen = time.monotonic()
             elif not close_finished_round(self._database, self._study, self._id):
-                if load_study(self._database, self._study.name).state == "complete":
+                if is_complete(self._database, self._study.id):
                     break
+                if idle > self._long_seconds():
+                    self._database.rest()
                 stop.wait(idle)
-                idle = min(2 * idle, _IDLE_SECONDS[1])
+                idle = min(2 * idle, self._longest_idle())
                 self._say_alive()
                 continue
             idle = _IDLE_SECONDS[0]
@@ -211,11 +215,18 @@ class Worker:
             self._seen = time.monotonic()
 
     def _long_seconds(self) -> float:
-        """How long a training must be for its worker to hold no connection meanwhile."""
+        """How long a pause must be for its worker to hold no connection meanwhile."""
+        return _LONG_IN_A_CROWD if self._count() > _CROWD else _LONG_SECONDS
+
+    def _longest_idle(self) -> float:
+        return max(_IDLE_SECONDS[1], self._count() / _LOOKS_A_SECOND)
+
+    def _count(self) -> int:
+        """Workers on the database, as they were a moment ago."""
         if time.monotonic() - self._counted > _COUNT_SECONDS:
-            self._crowded = workers_heard_of(self._database) > _CROWD
+            self._workers = workers_heard_of(self._database)
             self._counted = time.monotonic()
-        return _LONG_IN_A_CROWD if self._crowded else _LONG_SECONDS
+        return self._workers
 
     def _claim(self) -> Claim | None:
         return claims.claim(

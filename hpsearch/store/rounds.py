@@ -170,9 +170,16 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
         return None
     with database.writing() as connection:
         when = clock(connection)
+        # Hundreds may find the same round done: one takes it, and the others do not queue up.
+        chosen = (
+            select(tables.round_.c.id)
+            .where(_closable(study_id), _free_for(token, when))
+            .with_for_update(skip_locked=True)
+            .cte("chosen")
+        )
         row = connection.execute(
             update(tables.round_)
-            .where(_closable(study_id), _free_for(token, when))
+            .where(tables.round_.c.id.in_(select(chosen.c.id)))
             .values(
                 closing_token=token,
                 closing_until=when + CLOSING_SECONDS,

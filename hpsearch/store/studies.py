@@ -195,6 +195,15 @@ def load_study(database: Database, name: str) -> StoredStudy:
     raise UnknownStudyError(f"{name}: no such study; there is {', '.join(near)}")
 
 
+@retried
+def is_complete(database: Database, study_id: int) -> bool:
+    """Whether a study has come to its end; asked by everybody who waits, it reads nothing else."""
+    state = tables.study.c.state
+    with database.reading() as connection:
+        found = connection.scalar(select(state).where(tables.study.c.id == study_id))
+    return found == "complete"
+
+
 def study_names(database: Database) -> list[str]:
     """Names of all studies, oldest first."""
     with database.reading() as connection:

@@ -106,6 +106,19 @@ def test_a_close_under_way_is_not_taken_twice(database, trained, worker_id):
     assert take_closing(database, trained.id, worker_id) is None
 
 
+def test_nobody_queues_for_a_close(database, trained, worker_id):
+    """Who comes while a close is being taken goes on at once, however many come."""
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time, whatever it writes")
+    round_ = tables.round_.c
+    held = select(tables.round_).where(round_.study_id == trained.id).with_for_update()
+    with database.writing() as connection:
+        connection.execute(held)
+        # On this thread: if it queued it would wait for itself.
+        assert take_closing(database, trained.id, worker_id) is None
+    assert take_closing(database, trained.id, worker_id) is not None
+
+
 def test_a_lapsed_close_is_taken_over(database, trained, worker_id):
     """The closer that came too late is told so, and what it decided is not written."""
     late = take_closing(database, trained.id, worker_id)
