@@ -10,9 +10,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.distributions import BaseDistribution
-from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, insert, or_, select, update
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.narrowing import LedgerRow
@@ -256,11 +257,33 @@ def release_closings(connection: Connection, which: ColumnElement[bool]) -> None
 def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcome, ...]:
     """Finished trials as the search sees them, in number order."""
     columns = tables.trial.c
-    rows = connection.execute(
+    query = select(tables.trial).where(where, columns.state.in_(FINISHED)).order_by(columns.number)
+    return _outcomes(connection, query)
+
+
+def newest_outcomes(connection: Connection, study_id: int, most: int) -> tuple[Outcome, ...]:
+    """Finished search trials with the highest numbers, in number order.
+
+    However many there are, no more rows are read than these and those of the open round.
+    """
+    columns = tables.trial.c
+    newest = (
         select(tables.trial)
-        .where(where, columns.state.in_(FINISHED), columns["values"].is_not(None))
-        .order_by(columns.number)
+        .where(
+            columns.study_id == study_id,
+            columns.purpose == Purpose.SEARCH,
+            # So said, no index on states looks better than the one on numbers.
+            columns.state.not_in(UNFINISHED),
+        )
+        .order_by(columns.number.desc())
+        .limit(most)
     )
+    return _outcomes(connection, newest)[::-1]
+
+
+def _outcomes(connection: Connection, query: Select[Any]) -> tuple[Outcome, ...]:
+    """The trials of a query; those that ended before they had values say nothing."""
+    rows = connection.execute(query.where(tables.trial.c["values"].is_not(None)))
     return tuple(
         Outcome(
             number=row["number"],
@@ -277,15 +300,10 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
 @retried
 def history(database: Database, study_id: int) -> tuple[Outcome, ...]:
     """Every finished search trial of the study, in number order."""
-    with database.reading() as connection:
-        return search_history(connection, study_id)
-
-
-def search_history(connection: Connection, study_id: int) -> tuple[Outcome, ...]:
-    """`history` inside a transaction of the caller."""
     columns = tables.trial.c
-    mine = (columns.study_id == study_id) & (columns.purpose == Purpose.SEARCH)
-    return outcomes(connection, mine)
+    with database.reading() as connection:
+        mine = (columns.study_id == study_id) & (columns.purpose == Purpose.SEARCH)
+        return outcomes(connection, mine)
 
 
 def _ready(database: Database, study_id: int, token: int) -> bool:

@@ -15,11 +15,12 @@ from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.seeds import Purpose
 from hpsearch.states import TrialState
 from hpsearch.store import claims, tables
-from hpsearch.store.claims import claim
+from hpsearch.store.claims import claim, known_trials
 from hpsearch.store.database import clock, open_database
 from hpsearch.store.leases import LEASE_SECONDS, MOST_LOSSES, hand_back, renew
 from hpsearch.store.reading import study_document, trials_document
 from hpsearch.store.results import TrialResult, commit
+from hpsearch.store.rounds import history
 from hpsearch.store.studies import create_study
 from hpsearch.store.tables import AttemptOutcome
 from hpsearch.store.workers import (
@@ -129,7 +130,7 @@ def test_many_claimers_at_once_never_share_a_trial(database_url, make_spec, comp
 
 CLAIMER = """
 import sys
-from hpsearch.store.claims import claim
+from hpsearch.store.claims import claim, known_trials
 from hpsearch.store.database import clock, open_database
 from hpsearch.store.workers import register_worker
 
@@ -239,6 +240,21 @@ def test_trials_without_values_are_claimed_together(database, make_study, make_w
     study = make_study(search={"rounds": 1, "trials": 6, "sampler": "tpe"})
     assert numbers(claim(database, study.id, make_worker(study), 6)) == list(range(6))
     assert {row["shape"] for row in stored_trials(database).values()} == {None}
+
+
+@pytest.mark.parametrize(("most", "told"), [(3, [3, 4, 6]), (1000, [0, 1, 3, 4, 6])])
+def test_a_sampler_is_told_of_the_newest_trials(
+    database, study, worker_id, complete_with, monkeypatch, most, told
+):
+    """It hears of so many finished trials, in number order, or of all where there are fewer."""
+    monkeypatch.setattr(claims, "MOST_KNOWN", most)
+    taken = claim(database, study.id, worker_id, 8)
+    done = [trial for trial in taken.trials if trial.number in {0, 1, 3, 4, 6}]
+    commit(database, taken, {trial.id: complete_with(0.5) for trial in done})
+    finished, running = known_trials(database, study.id, taken)
+    assert [outcome.number for outcome in finished] == told
+    assert finished == history(database, study.id)[-len(told) :]
+    assert running == [t.values for t in taken.trials if t not in done]
 
 
 def test_workers_claim_shapes_at_once_and_share_no_trial(database_url, make_study, make_worker):

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, select, text, update
 
-from hpsearch.store import tables
-from hpsearch.store.claims import claim, set_values
+from hpsearch.store import claims, tables
+from hpsearch.store.claims import claim, known_trials, set_values
 from hpsearch.store.database import open_database
 from hpsearch.store.engine import parse_url
 from hpsearch.store.leases import hand_back, renew
@@ -199,6 +199,7 @@ class Life:
         worker = register_worker(database, study.id, {})[0]
         self._lose_some()
         held = claim(database, study.id, worker, 2)
+        assert len(known_trials(database, study.id, held)[0]) == claims.MOST_KNOWN
         set_values(database, held, study.spec.space, {t.id: t.values for t in held.trials})
         assert renew(database, held, worker)
         hand_back(database, held)
@@ -246,8 +247,9 @@ class Life:
 
 
 @pytest.fixture
-def life(database, study, quick_objective):
+def life(database, study, quick_objective, monkeypatch):
     """The study's life so far: nothing has happened yet."""
+    monkeypatch.setattr(claims, "MOST_KNOWN", TRIALS)  # as many as a young study has
     return Life(database, study, quick_objective())
 
 
