@@ -184,7 +184,8 @@ worker = Table(
     Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
     Column("name", String(200), nullable=False),
     Column("host", String(200), nullable=False),
-    Column("process", String(200), nullable=False),  # boot, pid and start time: one process ever
+    # Boot, pid and start time, which one process ever has, and a number, as it may run several.
+    Column("process", String(200), nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("started", Double, nullable=False),
     Column("seen", Double, nullable=False),

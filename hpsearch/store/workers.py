@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.leases import LEASE_SECONDS, lose_trials, worker_seen
-from hpsearch.store.rounds import release_closings
+from hpsearch.store.rounds import new_token, release_closings
+
+# Machine, boot, container, pid and start time.
+_PROCESS_PARTS = 5
 
 
-@retried
 def register_worker(
     database: Database, study_id: int, fingerprint: Mapping[str, str]
 ) -> tuple[int, str]:
-    """Write this process down as a worker of the study.
+    """Write this process down as a worker of the study; called again, as one more worker.
 
     Args:
         database: The study's database.
@@ -34,22 +37,43 @@ def register_worker(
     Returns:
         The worker's row and its name, HOST-PID.
     """
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    with database.writing() as connection:
-        when = clock(connection)
-        worker_id = inserted_id(
-            connection,
-            insert(tables.worker).values(
-                study_id=study_id,
-                name=name,
-                host=socket.gethostname(),
-                process=process_identity(os.getpid()),
-                fingerprint=json.dumps(fingerprint),
-                started=when,
-                seen=when,
-            ),
-        )
-        return worker_id, name
+    name, identity, tries = f"{socket.gethostname()}-{os.getpid()}", worker_identity(), count()
+
+    def register() -> int:
+        with database.writing() as connection:
+            # A connection that broke may have broken after the commit.
+            known = _find_worker(connection, study_id, identity) if next(tries) else None
+            return known or _insert_worker(connection, study_id, name, identity, fingerprint)
+
+    return database.call(register), name
+
+
+def _find_worker(connection: Connection, study_id: int, identity: str) -> int | None:
+    columns = tables.worker.c
+    this = (columns.study_id == study_id) & (columns.process == identity)
+    return connection.scalar(select(columns.id).where(this))
+
+
+def _insert_worker(
+    connection: Connection,
+    study_id: int,
+    name: str,
+    identity: str,
+    fingerprint: Mapping[str, str],
+) -> int:
+    when = clock(connection)
+    return inserted_id(
+        connection,
+        insert(tables.worker).values(
+            study_id=study_id,
+            name=name,
+            host=socket.gethostname(),
+            process=identity,
+            fingerprint=json.dumps(fingerprint),
+            started=when,
+            seen=when,
+        ),
+    )
 
 
 def worker_stopped(database: Database, worker_id: int) -> None:
@@ -176,9 +200,17 @@ def process_identity(pid: int) -> str:
     return "|".join([*_here(), str(pid), _born(pid)])
 
 
+def worker_identity() -> str:
+    """Text that no other worker ever has: this process, which may run several, and a number."""
+    return f"{process_identity(os.getpid())}|{new_token()}"
+
+
 def may_be_alive(identity: str) -> bool:
-    """False only for a process of this very machine and boot that is gone."""
-    *place, pid, created = identity.split("|")
+    """Whether a process or a worker's process may exist.
+
+    False only for a process of this very machine and boot that is gone.
+    """
+    *place, pid, created = identity.split("|")[:_PROCESS_PARTS]
     if place != _here():
         return True
     try:

@@ -4,11 +4,12 @@ Every statement is measured as it is really sent: SQLite counts the turns of its
 PostgreSQL the rows that EXPLAIN ANALYZE says were read. One study is measured young and old.
 """
 
+import os
 from collections import defaultdict
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event, select, text, update
+from sqlalchemy import event, text, update
 
 from hpsearch.store import claims, tables
 from hpsearch.store.claims import claim, known_trials, set_values
@@ -29,6 +30,7 @@ from hpsearch.store.results import commit
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import (
     live_workers,
+    process_identity,
     recover_dead_workers,
     register_worker,
     worker_heard_of,
@@ -216,10 +218,9 @@ class Life:
         """A worker dies over its trials, and `start` sees it."""
         worker = register_worker(self.database, self.study.id, {})[0]
         claim(self.database, self.study.id, worker, 2)
+        *place, _ = process_identity(os.getpid()).split("|")
         with self.database.writing() as connection:
-            mine = tables.worker.c.id == worker
-            process = connection.scalar(select(tables.worker.c.process).where(mine))
-            gone = "|".join([*process.split("|")[:-1], GONE])
+            mine, gone = tables.worker.c.id == worker, "|".join([*place, GONE])
             connection.execute(update(tables.worker).where(mine).values(process=gone))
         assert recover_dead_workers(self.database, self.study.id, blame=False) == 2
 

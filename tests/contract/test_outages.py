@@ -3,21 +3,23 @@
 import random
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from hpsearch.errors import DatabaseError, DatabaseUnavailableError
 from hpsearch.final import open_sealed_test
 from hpsearch.store import database as store
-from hpsearch.store import openings
+from hpsearch.store import openings, tables
 from hpsearch.store import patience as patience_module
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.patience import Patience
 from hpsearch.store.reading import trials_document
 from hpsearch.store.studies import load_study
-from hpsearch.store.workers import worker_stopped, workers_heard_of
+from hpsearch.store.workers import register_worker, worker_stopped, workers_heard_of
 from hpsearch.worker import Worker, WorkerOptions, run_worker
 from tests.contract.conftest import NeverSet, QuickObjective
 
@@ -71,6 +73,18 @@ def test_broken_connections_change_nothing(database, database_url, make_study, w
     assert rows(database, study) == rows(database, undisturbed)
     assert all(trial["attempts"] == 1 for trial in rows(database, study))
     assert sorted(objective.trained) == sorted([*range(24), *range(4)])
+
+
+def test_broken_connections_register_every_worker_once(database, database_url, study, breaking):
+    """No row is left of which nobody knows, whose process would seem to be at work for ever."""
+    with closing(open_database(database_url, patience=Patience(threading.Event()))) as patient:
+        with ThreadPoolExecutor(4) as threads:
+            registered = threads.map(lambda _: register_worker(patient, study.id, {})[0], range(40))
+        ids = sorted(registered)
+    assert {"before", "after"} == set(breaking)
+    with database.reading() as connection:
+        assert ids == sorted(connection.scalars(select(tables.worker.c.id)))
+    assert len(set(ids)) == 40
 
 
 def test_broken_connections_open_the_test_split_once(

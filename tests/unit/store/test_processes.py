@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hpsearch.store.workers import may_be_alive, process_identity
+from hpsearch.store.workers import may_be_alive, process_identity, worker_identity
 
 
 @pytest.fixture
@@ -25,6 +25,15 @@ def test_this_process_is_alive():
     identity = process_identity(os.getpid())
     assert identity == process_identity(os.getpid())
     assert may_be_alive(identity)
+
+
+def test_a_process_may_run_several_workers():
+    """Each has an identity of its own, which tells whether the process is there."""
+    identity, other = worker_identity(), worker_identity()
+    assert identity != other
+    assert may_be_alive(identity)
+    *place, born, number = identity.split("|")
+    assert not may_be_alive("|".join([*place, f"{born}0", number]))
 
 
 def test_a_killed_process_is_dead(child):
