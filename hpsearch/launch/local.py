@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from hpsearch.errors import HpsearchError, UserError
 from hpsearch.launch.fork_server import warm_up
 from hpsearch.launch.launcher import WorkerEnd
+from hpsearch.launch.stopping import until_stopped
 from hpsearch.worker import WorkerOptions, run_worker
 
 
@@ -122,7 +123,7 @@ def _worker_process(messages: Connection, options: WorkerOptions) -> None:
     # Ctrl-C reaches the whole process group; `start` decides what it means for workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    _report(messages, lambda: run_worker(options, stop, _parent_died))
+    _report(messages, lambda: until_stopped(lambda: run_worker(options, stop, _parent_died), stop))
 
 
 def _call(messages: Connection, function: Callable[..., None], *arguments: object) -> None:
