@@ -34,9 +34,18 @@ from hpsearch.errors import (
     OldDatabaseError,
 )
 from hpsearch.store.bulk import BulkStorage
-from hpsearch.store.engine import DURABLE, now, one_at_a_time, parse_url, reading_options
+from hpsearch.store.engine import (
+    DURABLE,
+    now,
+    one_at_a_time,
+    parse_url,
+    read_only_options,
+    reading_options,
+    sqlite_file,
+)
 from hpsearch.store.file_systems import network_filesystem
 from hpsearch.store.patience import Patience
+from hpsearch.store.read_only import check_writable
 from hpsearch.store.tables import SCHEMA_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
@@ -255,7 +264,7 @@ def _check_driver(address: URL) -> None:
 
 
 def _check_file(address: URL, *, create: bool) -> None:
-    path = _plain_file(address)
+    path = sqlite_file(address)
     if path is None:
         return
     if path.is_dir():
@@ -269,8 +278,11 @@ def _check_file(address: URL, *, create: bool) -> None:
 
 
 def _check_place(address: URL) -> None:
-    path = _plain_file(address)
-    if path is None or os.environ.get(NETWORK_VARIABLE) == "allow":
+    path = sqlite_file(address)
+    if path is None:
+        return
+    check_writable(path)
+    if os.environ.get(NETWORK_VARIABLE) == "allow":
         return
     kind = network_filesystem(path)
     if kind is not None:
@@ -281,20 +293,11 @@ def _check_place(address: URL) -> None:
         )
 
 
-def _plain_file(address: URL) -> Path | None:
-    """The SQLite file; None for servers, memory, and SQLite's own URIs with their options."""
-    if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
-        return None
-    if str(address.database).startswith("file:"):
-        return None
-    return Path(str(address.database))
-
-
 def _check_tables(address: URL, *, create: bool) -> None:
     """Look before touching: another tool's database is left as it was found."""
     if address.get_backend_name() == "sqlite" and not _exists(address):
         return
-    engine = create_engine(address)
+    engine = create_engine(address, **read_only_options(address))
     try:
         with engine.connect() as connection:
             check_schema(connection, create=create)

@@ -6,6 +6,9 @@ and write transactions that take their lock at the start, none (docs/architectur
 
 from __future__ import annotations
 
+import sqlite3
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -17,6 +20,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
 
 from hpsearch.errors import DatabaseError
+from hpsearch.store.read_only import reading_uri
 
 # A writer holds the lock for milliseconds; a minute covers a machine that swaps.
 BUSY_SECONDS = 60
@@ -79,8 +83,18 @@ def parse_url(text: str) -> URL:
     return url
 
 
+def sqlite_file(url: URL) -> Path | None:
+    """The SQLite file; None for servers, memory, and SQLite's own URIs with their options."""
+    name = str(url.database or "")
+    if url.get_backend_name() != "sqlite" or name in {"", ":memory:"} or name.startswith("file:"):
+        return None
+    return Path(name)
+
+
 def engine_options(url: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for this database."""
+    if read_only := read_only_options(url):
+        return read_only
     if url.get_backend_name() == "sqlite":
         return {
             "connect_args": {"timeout": BUSY_SECONDS},
@@ -92,6 +106,16 @@ def engine_options(url: URL) -> dict[str, Any]:
         "max_overflow": 4,
         "connect_args": _NOTICE_A_DEAD_NETWORK,
     }
+
+
+def read_only_options(url: URL) -> dict[str, Any]:
+    """Arguments of `create_engine` for a file where nothing can be written; else none."""
+    path = sqlite_file(url)
+    uri = reading_uri(path) if path is not None and path.exists() else None
+    if uri is None:
+        return {}
+    connect = partial(sqlite3.connect, uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+    return {"creator": connect, "pool_events": [(_leave_transactions_to_us, "connect")]}
 
 
 def reading_options(engine: Engine) -> dict[str, Any]:
@@ -117,9 +141,13 @@ def tune(engine: Engine) -> None:
         event.listen(engine, "begin", _begin_sqlite)
 
 
-def _tune_sqlite_connection(connection: Any, _record: Any) -> None:
+def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
     # pysqlite would otherwise begin transactions by itself, too late and not IMMEDIATE.
     connection.isolation_level = None
+
+
+def _tune_sqlite_connection(connection: Any, record: Any) -> None:
+    _leave_transactions_to_us(connection, record)
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
     cursor.execute("PRAGMA journal_mode=WAL")

@@ -25,8 +25,9 @@ from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import optuna_has
 from hpsearch.store.database import check_address, check_schema, clock, explained
-from hpsearch.store.engine import engine_options, parse_url, reading_options, tune
+from hpsearch.store.engine import engine_options, parse_url, reading_options, sqlite_file, tune
 from hpsearch.store.leases import LEASE_SECONDS
+from hpsearch.store.read_only import reading_uri
 from hpsearch.store.results import OPTUNA_STATE
 from hpsearch.store.tables import AttemptOutcome, RoundState
 from hpsearch.store.workers import may_be_alive
@@ -64,7 +65,7 @@ def _reading(address: URL) -> Iterator[Connection]:
 
 def _reading_only(address: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for a connection that only reads."""
-    path = _file_of(address)
+    path = sqlite_file(address)
     if path is not None:
         return {"creator": lambda: _open_file(path)}
     if address.get_backend_name() == "sqlite":
@@ -78,7 +79,7 @@ def _open_file(path: Path) -> sqlite3.Connection:
     # connection leaves no empty one behind.
     path = path.resolve()
     mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "rw"
-    address = f"file:{quote(str(path))}?mode={mode}"
+    address = reading_uri(path) or f"file:{quote(str(path))}?mode={mode}"
     connection = sqlite3.connect(address, uri=True, timeout=_PATIENCE_SECONDS)
     connection.isolation_level = None  # transactions begin where `tune` says
     connection.execute("PRAGMA query_only=ON")
@@ -87,13 +88,7 @@ def _open_file(path: Path) -> sqlite3.Connection:
 
 def database_file(url: str) -> Path | None:
     """The file of an SQLite database; None where there is none."""
-    return _file_of(parse_url(url))
-
-
-def _file_of(address: URL) -> Path | None:
-    name = str(address.database or "")
-    in_memory = name in {"", ":memory:"} or name.startswith("file:")
-    return None if address.get_backend_name() != "sqlite" or in_memory else Path(name)
+    return sqlite_file(parse_url(url))
 
 
 # ------------------------------------------------------------------- what is found
