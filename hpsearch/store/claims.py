@@ -113,7 +113,8 @@ def _claimed(
         when = row.when
         worker_seen(connection, worker_id, when)
         lapsed = (tables.trial.c.round_id == row.id) & (tables.trial.c.lease_until < when)
-        lose_trials(connection, database.storage, lapsed, when)
+        silent = AttemptOutcome.TAKEN_OVER
+        lose_trials(connection, database.storage, lapsed, when, outcome=silent)
         share = _fair_share(connection, row.id, most, row.others + 1)
         lease = _Lease(worker_id, token, when, when + lease_seconds)
         waiting = (tables.trial.c.round_id == row.id) & (tables.trial.c.state == TrialState.WAITING)

@@ -91,6 +91,7 @@ def lose_trials(
     which: ColumnElement[bool],
     when: float,
     *,
+    outcome: AttemptOutcome = AttemptOutcome.LOST,
     blame: bool = True,
 ) -> int:
     """Take running trials from workers that are gone; the third loss fails a trial.
@@ -100,6 +101,7 @@ def lose_trials(
         storage: Optuna's tables.
         which: Which trials; those that are not running are left alone.
         when: Now, by the database's clock.
+        outcome: How the workers' attempts end.
         blame: Whether the trial may be why its worker died; not after a power cut or a
             `kill -9` of everything, which no trial survives and none has caused.
 
@@ -115,7 +117,7 @@ def lose_trials(
     if not rows:
         return 0
     ids = [row.id for row in rows]
-    end_attempts(connection, ids, AttemptOutcome.LOST, when)
+    end_attempts(connection, ids, outcome, when)
     counted = 1 if blame else 0
     connection.execute(
         update(tables.trial).where(columns.id.in_(ids)).values(losses=columns.losses + counted)

@@ -201,7 +201,7 @@ def _lease(
     """Own the final trial from here on; whoever held it before cannot commit it any more."""
     token, when = new_token(), clock(connection)
     columns = tables.trial.c
-    end_attempts(connection, [opening.trial_id], AttemptOutcome.LOST, when)
+    end_attempts(connection, [opening.trial_id], AttemptOutcome.TAKEN_OVER, when)
     row = connection.execute(
         update(tables.trial)
         .where(columns.id == opening.trial_id)

@@ -43,7 +43,8 @@ class AttemptOutcome(StrEnum):
 
     RUNNING = "running"
     FINISHED = "finished"
-    LOST = "lost"  # the worker died, or its lease lapsed
+    LOST = "lost"  # the worker's process was seen to be gone, or it left in the middle
+    TAKEN_OVER = "taken over"  # its lease lapsed, or another process took up its opening
     RETURNED = "returned"  # the worker was asked to stop and handed it back
 
 

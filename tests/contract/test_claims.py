@@ -281,13 +281,13 @@ def test_workers_claim_shapes_at_once_and_share_no_trial(database_url, make_stud
 
 
 def test_a_lapsed_lease_is_taken_over(database, study, worker_id):
-    """Trials whose lease has lapsed go to the next claimer, and the loss is written down."""
+    """Trials whose lease has lapsed go to the next claimer, and this is written down, as a loss."""
     late = claim(database, study.id, worker_id, 12, LAPSED)
     taken = claim(database, study.id, worker_id, 12)
     assert taken.trials[0] == late.trials[0]
     assert taken.token != late.token
-    assert lost_attempts(database) == 12
-    assert stored_attempts(database)[:2] == [(0, 1, "lost"), (0, 2, "running")]
+    assert stored_attempts(database)[:2] == [(0, 1, "taken over"), (0, 2, "running")]
+    assert {row["losses"] for row in stored_trials(database).values()} == {1}
 
 
 def test_a_trial_that_was_lost_is_claimed_alone(database, study, worker_id, complete_with):

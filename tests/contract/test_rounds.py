@@ -390,6 +390,10 @@ def test_an_opening_taken_up_by_another_is_finished_once(
     first = begin_opening(database, finished_study, worker, again=True)
     second = begin_opening(database, finished_study, worker, again=True)
     assert (first.id, first.number) == (second.id, second.number)
+    with database.reading() as connection:
+        mine = tables.attempt.c.trial_id == first.claim.trials[0].id
+        tries = connection.scalars(select(tables.attempt.c.outcome).where(mine).order_by("number"))
+        assert tries.all() == ["taken over", "running"]
     figure = {"metric": "test_accuracy", "score": 0.75, "interval": [0.5, 0.9]}
     with pytest.raises(LeaseLostError):
         finish_opening(database, first, figure | {"score": 0.9}, complete_with(0.9))

@@ -98,12 +98,12 @@ class ModelTrial:
         self.attempts[-1] = outcome
         self.state, self.score, self.token, self.lapsed = state, score, None, False
 
-    def lose(self, *, blame):
+    def lose(self, outcome, *, blame=True):
         self.losses += blame
         if self.losses < MOST_LOSSES:
-            self.free("lost")
+            self.free(outcome)
         else:
-            self.end("failed", None, "lost")
+            self.end("failed", None, outcome)
 
 
 class Model:
@@ -132,7 +132,7 @@ class Model:
             return []
         for trial in self.with_state("running"):
             if trial.lapsed:
-                trial.lose(blame=True)
+                trial.lose("taken over")
         waiting = self.with_state("waiting")
         share = max(1, min(most, math.ceil(len(waiting) / len(self.workers | {worker}))))
         fresh = [trial for trial in waiting if not trial.losses]
@@ -146,7 +146,7 @@ class Model:
         self.dead -= workers
         theirs = [t for t in self.trials if t.state == "running" and t.worker in workers]
         for trial in theirs:
-            trial.lose(blame=blame)
+            trial.lose("lost", blame=blame)
         if self.closer and self.closer[1] in workers:
             self.closer = None
         return len(theirs)
