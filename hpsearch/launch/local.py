@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -136,12 +137,18 @@ def _report(messages: Connection, work: Callable[[], object]) -> None:
     try:
         work()
     except UserError as error:
-        messages.send(("mistake", str(error)))
+        _tell(messages, "mistake", str(error))
     except Exception as error:
-        messages.send(("crash", f"{type(error).__name__}: {error}"))
+        _tell(messages, "crash", f"{type(error).__name__}: {error}")
         raise
     else:
-        messages.send(("finished", ""))
+        _tell(messages, "finished", "")
+
+
+def _tell(messages: Connection, kind: str, message: str) -> None:
+    # A parent that was killed hears nothing more, and who killed it needs no traceback.
+    with suppress(BrokenPipeError):
+        messages.send((kind, message))
 
 
 def _parent_died() -> bool:

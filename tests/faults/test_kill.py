@@ -105,12 +105,13 @@ def test_ctrl_c_hands_everything_back(hpsearch: Command, started: Starter):
 
 
 def test_orphaned_workers_finish_their_claim_and_leave(hpsearch: Command, started: Starter):
-    """When only `start` is killed, its workers commit what they hold and stop."""
+    """When only `start` is killed, its workers commit what they hold and stop, without a word."""
     search = started("start", hpsearch.write("slow.toml", SLOW_STUDY), *LOCAL)
     until(lambda: finished(hpsearch) >= 5, "the first trials")
     os.kill(search.pid, signal.SIGKILL)
     search.wait()
     until(lambda: not session_of(search), "the workers' end", seconds=30)
+    assert search.communicate()[1] == ""
     states = Counter(t["state"] for t in hpsearch.json("trials", "slow"))
     assert states["running"] == 0
     assert states["waiting"] > 0
