@@ -452,6 +452,7 @@ def _sentence(error: DBAPIError) -> str:
         "not a database": "is not an SQLite database; name another --database",
         "malformed": "is damaged (database disk image is malformed); restore a copy",
         "disk is full": "the disk is full; free some space and start again, nothing is lost",
+        "No space left": "the server's disk is full; free some space there, nothing is lost",
         "disk I/O error": "the disk reports an error; check its space, then start again",
         "no such table": "its tables are gone; was the file replaced while hpsearch ran?",
         "is locked": "another program has held the file locked for a minute; close it",

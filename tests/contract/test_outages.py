@@ -138,6 +138,22 @@ def test_connections_that_could_not_be_made(words, passes):
     assert said(OperationalError("SELECT 1", {}, psycopg.OperationalError(words))) is passes
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'could not extend file "base/5/1": No space left on device\nHINT:  Check free disk space.',
+        'could not write to file "pg_wal/xlogtemp.31": No space left on device',
+    ],
+)
+def test_a_full_disk_of_the_server_is_told_as_one(words):
+    """Whichever file of the server's found no space, a person reads what to do about it."""
+    psycopg = pytest.importorskip("psycopg")
+    error = OperationalError("INSERT", {}, psycopg.errors.DiskFull(words))
+    with pytest.raises(DatabaseError) as caught, store.explained("postgresql://db"):
+        raise error
+    assert "the server's disk is full; free some space there" in str(caught.value)
+
+
 def said(error):
     """Whether an error of the driver is called an outage."""
     with pytest.raises(DatabaseError) as caught, store.explained("postgresql://db"):
