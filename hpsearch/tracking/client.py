@@ -46,10 +46,10 @@ def connect(tracking_uri: str) -> MlflowClient:
         mlflow.exceptions.MlflowException: If a database cannot be opened.
     """
     os.environ.update(_QUIET)
-    # Before there are tables: making them is hundreds of transactions, and on a busy disk half
-    # of the time goes without a log.
     path = sqlite_file(tracking_uri)
     if path is not None:
+        if not path.exists():
+            _make(path)
         _write_ahead(path)
     return _connected(tracking_uri)
 
@@ -106,6 +106,34 @@ def _keeping_garbage() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _make(path: Path) -> None:
+    """Make a file with MLflow's tables; it is there whole, or not at all.
+
+    MLflow makes them in hundreds of transactions and cannot go on where it was killed in them.
+    """
+    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
+        made = Path(folder) / "mlflow.db"
+        # Before there are tables: on a busy disk half of the time goes without a log.
+        _write_ahead(made)
+        _connected(f"sqlite:///{made}")
+        beside = path.with_name(f".{path.name}-{os.getpid()}")
+        try:
+            _copy_of(made, beside)
+            _appear(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _appear(beside: Path, path: Path) -> None:
+    """Give a file its name, unless somebody else was faster."""
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        beside.rename(path)
 
 
 def _try_once() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from hpsearch.store.database import open_database
 from hpsearch.store.mirroring import read_mirror, write_mirror
+from hpsearch.tracking import client
+from hpsearch.tracking.client import connect
 from hpsearch.tracking.process import Mirror
 from hpsearch.tracking.ui import find_experiment
 
@@ -46,6 +48,41 @@ def mirrors():
     yield start
     for mirror in started:
         mirror.end()
+
+
+# Dies at the hundredth table or column that MLflow makes of some three hundred.
+_DIES = """
+import itertools, os, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from hpsearch.tracking.client import connect
+
+made = itertools.count(1)
+
+@event.listens_for(Engine, "before_cursor_execute")
+def die(connection, cursor, statement, *rest):
+    if statement.split()[0] in {"CREATE", "ALTER", "DROP"} and next(made) == 100:
+        os._exit(9)
+
+connect(sys.argv[1])
+"""
+
+
+def test_a_mirror_killed_while_it_makes_tables_is_no_end(tmp_path):
+    """MLflow cannot go on with half of its tables, so they appear in the file all at once."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    died = subprocess.run([sys.executable, "-c", _DIES, uri], check=False, timeout=180)
+    assert died.returncode == 9
+    assert list(tmp_path.iterdir()) == []
+    assert connect(uri).get_experiment_by_name("small") is None
+
+
+def test_who_makes_tables_at_the_same_time_finds_them_made(mlflow_copy, tmp_path):
+    """The tables of whoever was faster stay, with what has been written there since."""
+    connect(mlflow_copy).create_experiment("faster")
+    client._make(tmp_path / "mlflow.db")
+    assert connect(mlflow_copy).get_experiment_by_name("faster") is not None
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def _progress(_copied, _finished):
