@@ -185,7 +185,9 @@ class _Follower:
         self._look_again = True
         self._reason = one_line(error)
         self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
-        if self._failing_since is None:
+        if isinstance(error, _BusyError):
+            self._failing_since = None  # the other one copies, or dies and loses its lock
+        elif self._failing_since is None:
             self._failing_since = time.monotonic()
         try:
             self._copy.say(self._reason)
@@ -223,9 +225,13 @@ class _Follower:
             self._stop.wait(0.05)
 
 
+class _BusyError(TrackingError):
+    """Another mirror is at work, perhaps that of a `start` which was killed."""
+
+
 def _take(lock: MirrorLock) -> None:
     if not lock.take():
-        raise TrackingError("another mirror is copying this study")
+        raise _BusyError("another mirror is copying this study")
 
 
 def one_line(error: BaseException) -> str:

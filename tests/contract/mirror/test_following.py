@@ -143,6 +143,7 @@ class ReluctantCopy:
         self._finish = finish
         self._failures = failures
         self.first_failure = None
+        self.said = []
 
     def file_replaced(self):
         return False
@@ -161,7 +162,7 @@ class ReluctantCopy:
         pass
 
     def say(self, message):
-        pass
+        self.said.append(message)
 
 
 def test_an_old_outage_does_not_shorten_the_patience_at_the_end(searched, monkeypatch):
@@ -175,5 +176,22 @@ def test_an_old_outage_does_not_shorten_the_patience_at_the_end(searched, monkey
     thread.start()
     until(lambda: copy.first_failure and time.monotonic() - copy.first_failure > 1.2)
     finish.set()
+    thread.join(30)
+    assert codes == [mirror.DONE]
+
+
+def test_a_mirror_waits_for_another_that_is_at_work(searched, monkeypatch):
+    """Told to finish, it waits for a killed search's mirror however long that copies."""
+    monkeypatch.setattr(mirror, "_PATIENCE_SECONDS", 0.0)
+    finish, stop, codes = threading.Event(), threading.Event(), []
+    finish.set()
+    copy = ReluctantCopy(finish, failures=0)
+    follower = mirror._Follower(searched, copy, finish, stop)
+    thread = threading.Thread(target=lambda: codes.append(follower.run()), daemon=True)
+    with mirror_lock(searched, 1) as lock:
+        assert lock.take()
+        thread.start()
+        until(lambda: copy.said.count("another mirror is copying this study") > 2)
+        assert codes == []
     thread.join(30)
     assert codes == [mirror.DONE]
