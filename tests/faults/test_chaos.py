@@ -1,4 +1,4 @@
-"""Chaos: for a while everything that can die is killed at random, and then nothing is missing.
+"""Chaos: for a while all dies and runs out at random, and then nothing is missing.
 
 The short form is a part of every run of the tests. The long one, ten seeds on both databases, a
 minute each, is `pytest -m chaos`; with HPSEARCH_CHAOS=FILE every run adds a line of JSON to a file.
@@ -6,28 +6,31 @@ minute each, is `pytest -m chaos`; with HPSEARCH_CHAOS=FILE every run adds a lin
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.acceptance.conftest import (
-    Command,
-    comparable,
-    kill_session,
-    workers_of,
+from tests.acceptance.conftest import Command, comparable, until
+from tests.faults.chaos import Chaos
+from tests.faults.outages import (
+    Disk,
+    DiskFull,
+    MlflowAway,
+    MlflowLocked,
+    MlflowServer,
+    Outage,
+    ServerAway,
 )
 
 STUDY = """
@@ -48,63 +51,138 @@ trials = {trials}
 finalists = 2
 seeds = 3
 """
-# How often a search is left alone while it has no workers yet; else it would never have any.
-_SPARED = 0.9
-TRACKING = ("--tracking", "sqlite:///mlflow.db")
+# What only root can do, and the report says if it was not done.
+DISK_FILLED = "disk filled"
+# Address of a database, and what may happen to it and to the folder of the search.
+Place = tuple[str, list[Outage]]
+Undisturbed = Callable[[str], tuple[str, Any]]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk | None]:
+    """The disk of the search's folder, where one may be mounted."""
+    yield from mounted(tmp_path)
+
+
+@pytest.fixture
+def server_disk(server_folder: Path) -> Iterator[Disk | None]:
+    """The disk of PostgreSQL's data, where one may be mounted."""
+    yield from mounted(server_folder)
+
+
+def mounted(folder: Path) -> Iterator[Disk | None]:
+    try:
+        small = Disk(folder, "500m")
+    except PermissionError:
+        yield None
+        return
+    yield small
+    small.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
-    """Address of a database, and its server where it has one that can be restarted."""
+def place(request: pytest.FixtureRequest, disk: Disk | None) -> Place:
+    """A database of either kind, and its outages."""
+    outages: list[Outage] = [DiskFull(disk, DISK_FILLED)] if disk else []
     if request.param == "sqlite":
-        yield "sqlite:///hpsearch.db", None
-        return
+        return "sqlite:///hpsearch.db", outages
+    under = request.getfixturevalue("server_disk")
     server = request.getfixturevalue("server")
-    yield server.get_uri(), server
+    outages += [DiskFull(under, "server's disk filled")] if under else []
+    return server.get_uri(), [*outages, ServerAway(server, under)]
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path, disk: Disk | None) -> Iterator[MlflowServer]:  # noqa: ARG001 - mounted first
+    """A server of MLflow's that answers."""
+    server = MlflowServer(tmp_path)
+    server.start()
+    until(server.answers, "an answer of MLflow's", seconds=120)
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """What an undisturbed search of a study gives, its trials and its ledger; searched once."""
+
+    @cache
+    def result(study: str) -> tuple[str, Any]:
+        alone = Command(tmp_path_factory.mktemp("undisturbed"))
+        file = alone.write("chaos.toml", study)
+        assert alone("start", file, "--tracking", "none", timeout=600).returncode == 0
+        return comparable(alone.json("trials", "chaos")), alone.json("ranges", "chaos")
+
+    return result
+
+
+@pytest.fixture
+def said(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that always has space."""
+    return tmp_path_factory.mktemp("said")
 
 
 @pytest.mark.parametrize("seed", [0])
-def test_a_short_chaos_changes_nothing(hpsearch: Command, place: tuple[str, Any], seed: int):
-    """Some seconds of random deaths end with the table of an undisturbed search."""
-    survives(hpsearch, place, seed, seconds=8, study=STUDY.format(epochs=20, trials=40))
+def test_a_short_chaos_changes_nothing(
+    hpsearch: Command, place: Place, undisturbed: Undisturbed, said: Path, seed: int
+):
+    """Some seconds of deaths and outages end with the table of an undisturbed search."""
+    url, outages = place
+    outages.append(MlflowLocked(hpsearch.folder / "mlflow.db"))
+    study = STUDY.format(epochs=20, trials=40)
+    hpsearch.write("chaos.toml", study)
+    addresses = ("--database", url, "--tracking", "sqlite:///mlflow.db")
+    chaos = Chaos(hpsearch, ("start", "chaos.toml", *addresses), outages, seed, said)
+    with reported(chaos, seed, url, seconds=8):
+        chaos.rage(seconds=8, times=1)
+        check_nothing_is_missing(hpsearch, undisturbed(study), *addresses)
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(1, 11))
-def test_chaos_changes_nothing(hpsearch: Command, place: tuple[str, Any], seed: int):
-    """A minute of random deaths ends with the table of an undisturbed search."""
-    survives(hpsearch, place, seed, seconds=60, study=STUDY.format(epochs=60, trials=200))
+def test_chaos_changes_nothing(
+    hpsearch: Command,
+    place: Place,
+    mlflow: MlflowServer,
+    undisturbed: Undisturbed,
+    said: Path,
+    seed: int,
+):
+    """A minute of deaths and outages ends with the table of an undisturbed search."""
+    url, outages = place
+    outages.append(MlflowAway(mlflow))
+    study = STUDY.format(epochs=60, trials=200)
+    hpsearch.write("chaos.toml", study)
+    addresses = ("--database", url, "--tracking", mlflow.url)
+    chaos = Chaos(hpsearch, ("start", "chaos.toml", *addresses), outages, seed, said)
+    with reported(chaos, seed, url, seconds=60):
+        chaos.rage(seconds=60, times=2)
+        until(mlflow.answers, "an answer of MLflow's", seconds=120)
+        check_nothing_is_missing(hpsearch, undisturbed(study), *addresses)
 
 
-def survives(
-    hpsearch: Command, place: tuple[str, Any], seed: int, *, seconds: float, study: str
+def check_nothing_is_missing(
+    hpsearch: Command, undisturbed: tuple[str, Any], *addresses: str
 ) -> None:
-    """Disturb a search, let it end, and compare all it left behind with an undisturbed one."""
-    url, server = place
-    file = hpsearch.write("chaos.toml", study)
-    command = ("start", file, "--database", url, *TRACKING)
-    did = Chaos(hpsearch, command, server, seed).rage(seconds)
-    # Whatever is left of the workers finishes its claim and leaves; then nobody disturbs.
-    ended = hpsearch(*command, timeout=300)
+    """Let the search end, and compare all it left behind with an undisturbed one."""
+    _, url, _, tracking = addresses
+    # Whatever is left of the workers finishes its claim and leaves; nobody disturbs any more.
+    ended = hpsearch("start", "chaos.toml", *addresses, timeout=600)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "MLflow has everything." in ended.stdout, ended.stdout
 
     trials = hpsearch.json("trials", "chaos", "--database", url)
-    planned = study_of(file, hpsearch)
-    assert Counter((t["purpose"], t["state"]) for t in trials) == planned
-    undisturbed = ("--database", "sqlite:///undisturbed.db")
-    assert hpsearch("start", file, *undisturbed, "--tracking", "none").returncode == 0
-    assert comparable(trials) == comparable(hpsearch.json("trials", "chaos", *undisturbed))
+    assert Counter((t["purpose"], t["state"]) for t in trials) == planned(hpsearch.folder)
     ledger = hpsearch.json("ranges", "chaos", "--database", url)
-    assert ledger == hpsearch.json("ranges", "chaos", *undisturbed)
+    assert (comparable(trials), ledger) == undisturbed
     shown = hpsearch.json("show", "chaos", "--database", url)
     assert (shown["state"], shown["running"], shown["test"]["openings"]) == ("complete", 0, 1)
-    assert mirrored(hpsearch.folder) == Counter(t["purpose"] for t in trials)
-    report(did, url=url, seed=seed, trials=len(trials), seconds=seconds)
+    assert mirrored(hpsearch.folder, tracking) == Counter(t["purpose"] for t in trials)
 
 
-def study_of(file: str, hpsearch: Command) -> Counter[tuple[str, str]]:
+def planned(folder: Path) -> Counter[tuple[str, str]]:
     """How many trials of each purpose the study file plans, all complete."""
-    document = tomllib.loads((hpsearch.folder / file).read_text())
+    document = tomllib.loads((folder / "chaos.toml").read_text())
     search, confirmation = document["search"], document["confirmation"]
     return Counter(
         {
@@ -115,11 +193,11 @@ def study_of(file: str, hpsearch: Command) -> Counter[tuple[str, str]]:
     )
 
 
-def mirrored(folder: Path) -> Counter[str]:
+def mirrored(folder: Path, tracking: str) -> Counter[str]:
     """Finished trial runs in MLflow by purpose, asked of MLflow itself."""
     code = (
-        "import json, mlflow; from mlflow import MlflowClient; "
-        "client = MlflowClient('sqlite:///mlflow.db'); "
+        "import json, sys, mlflow; from mlflow import MlflowClient; "
+        "client = MlflowClient(sys.argv[1]); "
         "found = client.get_experiment_by_name('chaos'); "
         "runs, token = [], None\n"
         "while True:\n"
@@ -131,104 +209,36 @@ def mirrored(folder: Path) -> Counter[str]:
         "if r.data.tags['hpsearch.kind'] == 'trial']))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, tracking],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     keys = json.loads(done.stdout.splitlines()[-1])
     assert len(set(keys)) == len(keys)
     return Counter(key.split("/")[1] for key in keys)
 
 
-class Chaos:
-    """Keeps a search going and kills what it finds of it, by a seed."""
-
-    def __init__(self, hpsearch: Command, command: Sequence[str], server: Any, seed: int) -> None:
-        self._hpsearch = hpsearch
-        self._command = command
-        self._server = server
-        self._draws = random.Random(seed)  # noqa: S311 - no secret
-        self._restarts = 2 if server else 0
-        self._search = self._begin()
-        self.did: Counter[str] = Counter()
-
-    def rage(self, seconds: float) -> Counter[str]:
-        """Disturb for so long; every pause is drawn, so that everything is met in every state."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._search.wait(self._draws.uniform(0.1, 1.2))
-            if self._search.poll() is not None:
-                self._search = self._begin()
-            else:
-                self._disturb()
-        kill_session(self._search)
-        return self.did
-
-    def _begin(self) -> subprocess.Popen[str]:
-        # Nobody reads what it prints: a pipe would fill up.
-        return self._hpsearch.background(*self._command, silent=True)
-
-    def _disturb(self) -> None:
-        if not workers_of(self._search) and self._draws.random() < _SPARED:
-            return
-        kinds: list[Callable[[], str | None]] = [
-            *[self._kill_worker] * 5, self._kill_mirror, self._kill_start, self._kill_all,
-            self._interrupt,
-        ]  # fmt: skip
-        if self._restarts:
-            kinds.append(self._restart_server)
-        done = self._draws.choice(kinds)()
-        if done:
-            self.did[done] += 1
-
-    def _kill_worker(self) -> str | None:
-        return self._kill(workers_of(self._search), "worker killed")
-
-    def _kill_mirror(self) -> str | None:
-        mirrors = [p for p in psutil.process_iter(["cmdline"]) if self._is_mirror(p)]
-        return self._kill(mirrors, "mirror killed")
-
-    def _is_mirror(self, process: psutil.Process) -> bool:
-        try:
-            words = " ".join(process.info["cmdline"] or ())
-            return "hpsearch.tracking.mirror" in words and process.cwd() == str(
-                self._hpsearch.folder
-            )
-        except psutil.Error:
-            return False
-
-    def _kill(self, found: list[psutil.Process], what: str) -> str | None:
-        if not found:
-            return None
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self._draws.choice(sorted(found, key=lambda p: p.pid)).kill()
-        return what
-
-    def _kill_start(self) -> str:
-        self._search.kill()
-        self._search.wait()
-        return "start killed"
-
-    def _kill_all(self) -> str:
-        kill_session(self._search)
-        return "everything killed"
-
-    def _interrupt(self) -> str:
-        self._search.send_signal(signal.SIGTERM)
-        return "start terminated"
-
-    def _restart_server(self) -> str:
-        self._restarts -= 1
-        self._server.stop()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._search.wait(self._draws.uniform(0.1, 3.0))
-        self._server.start()
-        return "server restarted"
-
-
-def report(did: Counter[str], **facts: Any) -> None:
-    """Add what was survived to the file that HPSEARCH_CHAOS names."""
-    file = os.environ.get("HPSEARCH_CHAOS")
-    if file:
-        facts["url"] = str(facts["url"]).split(":", maxsplit=1)[0]
-        with Path(file).open("a") as lines:
-            lines.write(json.dumps({**facts, "did": dict(did)}) + "\n")
+@contextmanager
+def reported(chaos: Chaos, seed: int, url: str, seconds: float) -> Iterator[None]:
+    """Add what happened, and whether everything held, to the file that HPSEARCH_CHAOS names."""
+    began, held = time.monotonic(), False
+    try:
+        yield
+        held = True
+    finally:
+        file = os.environ.get("HPSEARCH_CHAOS")
+        if file:
+            line = {
+                "database": url.split(":", maxsplit=1)[0],
+                "seed": seed,
+                "disturbed_seconds": seconds,
+                "seconds": round(time.monotonic() - began, 1),
+                "held": held,
+                "did": dict(sorted(chaos.did.items())),
+                "refusals": dict(chaos.refusals),
+                "skipped": sorted({DISK_FILLED} - set(chaos.did)),
+            }
+            with Path(file).open("a") as lines:
+                lines.write(json.dumps(line) + "\n")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.acceptance.conftest import SMALL_STUDY, Command, comparable
+from tests.faults.outages import Disk
 
 pytestmark = pytest.mark.slow
 
@@ -18,22 +17,16 @@ pytestmark = pytest.mark.slow
 STUDY = SMALL_STUDY.replace("trials = 8", "trials = 60")
 ALONE = ("--population", "1", "--tracking", "none")
 
-Resize = Callable[[str], None]
-
 
 @pytest.fixture
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Resize]]:
-    """A disk of 1.5 MB, and what makes it larger."""
-    folder = tmp_path_factory.mktemp("disk")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
+    """A disk of 1.5 MB."""
+    try:
+        small = Disk(tmp_path_factory.mktemp("disk"), "1500k")
+    except PermissionError:
         pytest.skip("only root may mount a disk; a limit on files is tried all the same")
-
-    def resize(size: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
-
-    yield folder, resize
-    subprocess.run(["umount", str(folder)], check=True)
+    yield small
+    small.remove()
 
 
 def limited(hpsearch: Command, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,13 +40,6 @@ def limited(hpsearch: Command, *arguments: str) -> subprocess.CompletedProcess[s
         timeout=120,
         check=False,
     )
-
-
-def fill(file: Path) -> None:
-    """Write until nothing more fits on the disk."""
-    with file.open("wb", buffering=0) as ballast, suppress(OSError):
-        while ballast.write(bytes(4096)):
-            pass
 
 
 def check_refusal(done: subprocess.CompletedProcess[str], word: str) -> None:
@@ -77,12 +63,11 @@ def check_same_table(hpsearch: Command, file: str, database: str) -> None:
     assert kept <= {(t["purpose"], t["number"], t["finished"]) for t in ours}
 
 
-def test_a_full_disk_costs_nothing_but_time(hpsearch: Command, disk: tuple[Path, Resize]):
+def test_a_full_disk_costs_nothing_but_time(hpsearch: Command, disk: Disk):
     """`start` says that the disk is full; with space it goes on, and trains nothing twice."""
-    folder, resize = disk
-    file, database = hpsearch.write("small.toml", STUDY), f"sqlite:///{folder / 'a.db'}"
+    file, database = hpsearch.write("small.toml", STUDY), f"sqlite:///{disk.folder / 'a.db'}"
     check_refusal(hpsearch("start", file, "--database", database, *ALONE), "the disk is full")
-    resize("60m")
+    disk.resize("60m")
     check_same_table(hpsearch, file, database)
 
 
@@ -93,28 +78,28 @@ def test_a_limit_on_files_costs_nothing_but_time(hpsearch: Command):
     check_same_table(hpsearch, file, database)
 
 
-def test_no_study_begins_on_a_full_disk(hpsearch: Command, disk: tuple[Path, Resize]):
+def test_no_study_begins_on_a_full_disk(hpsearch: Command, disk: Disk):
     """Where not even the tables fit the line is the same, and later the study begins."""
-    folder, resize = disk
-    resize("100k")
-    file, database = hpsearch.write("small.toml", SMALL_STUDY), f"sqlite:///{folder / 'a.db'}"
+    disk.resize("100k")
+    file, database = hpsearch.write("small.toml", SMALL_STUDY), f"sqlite:///{disk.folder / 'a.db'}"
     check_refusal(hpsearch("start", file, "--database", database, *ALONE), "the disk is full")
-    resize("60m")
+    disk.resize("60m")
     assert hpsearch("start", file, "--database", database, *ALONE).returncode == 0
 
 
-def test_a_full_disk_under_mlflow_costs_only_the_copy(hpsearch: Command, disk: tuple[Path, Resize]):
+def test_a_full_disk_under_mlflow_costs_only_the_copy(hpsearch: Command, disk: Disk):
     """The search ends as ever and says what MLflow lacks; `sync` copies it once there is space."""
-    folder, resize = disk
-    resize("60m")
-    file, tracking = hpsearch.write("small.toml", SMALL_STUDY), f"sqlite:///{folder / 'mlflow.db'}"
+    disk.resize("60m")
+    file, tracking = (
+        hpsearch.write("small.toml", SMALL_STUDY),
+        f"sqlite:///{disk.folder / 'mlflow.db'}",
+    )
     assert hpsearch("start", file, "--tracking", tracking).returncode == 0
-    ballast = folder / "ballast"
-    fill(ballast)
+    disk.fill()
     done = hpsearch("start", file, "--tracking", tracking, "--name", "second")
     assert done.returncode == 0, done.stderr
     assert "its disk is full" in " ".join(done.stdout.split())
-    ballast.unlink()
+    disk.free()
     synced = hpsearch("sync", "second", "--tracking", tracking)
     assert synced.returncode == 0, synced.stderr
     states = [trial["state"] for trial in hpsearch.json("trials", "second")]
