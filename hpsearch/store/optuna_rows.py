@@ -57,11 +57,12 @@ def _study_name(name: str, purpose: Purpose) -> str:
 
 def _frozen(database: Database, study_name: str) -> Mapping[int, FrozenTrial]:
     """Optuna's trials by their id; none where the study is not there."""
+    storage = database.storage
     try:
-        study_id = database.storage.get_study_id_from_name(study_name)
+        study_id = database.call(lambda: storage.get_study_id_from_name(study_name))
     except KeyError:
         return {}
-    trials = database.storage.get_all_trials(study_id, deepcopy=False)
+    trials = database.call(lambda: storage.get_all_trials(study_id, deepcopy=False))
     return {trial._trial_id: trial for trial in trials}  # noqa: SLF001 - its only name
 
 

@@ -82,7 +82,7 @@ def create_study(
         DatabaseError: If an Optuna study of this name is already there, not made by hpsearch.
     """
     plan = first_round(spec)
-    optuna_id = database.storage.find_or_create_study(spec.name)
+    optuna_id = database.call(lambda: database.storage.find_or_create_study(spec.name))
     with database.writing(durable=True) as connection:
         # Whoever creates the same study waits here, and then finds it.
         database.storage.lock_study(connection, optuna_id)

@@ -1,11 +1,14 @@
 """A study is made once, whoever else makes it, and never out of somebody else's."""
 
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from hpsearch.errors import DatabaseError
 from hpsearch.store import tables
@@ -28,6 +31,19 @@ def test_a_new_study_has_its_ledger_and_its_trials(database, make_spec):
     assert study == find_study(database, "small")
     found = (tables.study, tables.round_, tables.ledger, tables.trial)
     assert [rows(database, table) for table in found] == [1, 1, 4, 12]
+
+
+def test_a_new_study_that_finds_no_space_is_told_as_one(database, make_spec, monkeypatch):
+    """Optuna wraps what the disk said to it in words of its own; a person reads the disk's."""
+
+    def full(*_):
+        error = sqlite3.OperationalError("database or disk is full")
+        raise StorageInternalError from OperationalError("INSERT", {}, error)
+
+    monkeypatch.setattr(database.storage, "create_new_study", full)
+    with pytest.raises(DatabaseError, match="the disk is full; free some space"):
+        create(database, make_spec())
+    assert find_study(database, "small") is None
 
 
 def test_a_study_that_is_there_is_not_created(database, make_spec):
