@@ -63,6 +63,11 @@ class Chaos:
         self.refusals: Counter[str] = Counter()
         self._search = self._begin()
 
+    @property
+    def possible(self) -> set[str]:
+        """Names of the outages that this machine allows."""
+        return {outage.name for outage in self._outages}
+
     def rage(self, seconds: float, times: int) -> None:
         """Disturb for so long; every pause is drawn, so that everything is met in every state.
 

@@ -238,7 +238,7 @@ def reported(chaos: Chaos, seed: int, url: str, seconds: float) -> Iterator[None
                 "held": held,
                 "did": dict(sorted(chaos.did.items())),
                 "refusals": dict(chaos.refusals),
-                "skipped": sorted({DISK_FILLED} - set(chaos.did)),
+                "skipped": sorted({DISK_FILLED} - chaos.possible),
             }
             with Path(file).open("a") as lines:
                 lines.write(json.dumps(line) + "\n")
