@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +60,9 @@ seeds = 2
 """
 
 
+# Commands that change nothing: tests look at a database with them again and again.
+READING = {"list", "show", "ranges", "trials"}
+
 # Two optimizers with a rate of their own, two initializers: four combinations.
 GRID_STUDY = """
 name = "grid"
@@ -99,9 +105,19 @@ class Command:
 
     def json(self, *arguments: str) -> Any:
         """Run to the end and read the JSON document on standard output."""
+        if arguments[0] in READING:
+            return json.loads(self._read(*arguments, "--json"))
         done = self(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    def _read(self, *arguments: str) -> str:
+        """What a command prints, without a process: a second of imports for every look."""
+        from hpsearch.cli.main import app
+
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()) as output:
+            assert not app(list(arguments), standalone_mode=False)
+        return output.getvalue()
 
     def background(self, *arguments: str, said: IO[str] | None = None) -> subprocess.Popen[str]:
         """Start in a session of its own, as a terminal would.
@@ -126,6 +142,23 @@ class Command:
 @pytest.fixture
 def hpsearch(tmp_path: Path) -> Command:
     return Command(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _finished_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small study, searched to its end, and its file."""
+    hpsearch = Command(tmp_path_factory.mktemp("small"))
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    done = hpsearch("start", file, "--tracking", "none")
+    assert done.returncode == 0, done.stderr
+    return hpsearch.folder
+
+
+@pytest.fixture
+def small(_finished_small: Path, hpsearch: Command) -> Command:
+    """The command in a folder with small.toml and the database it was searched in."""
+    shutil.copytree(_finished_small, hpsearch.folder, dirs_exist_ok=True)
+    return hpsearch
 
 
 @pytest.fixture

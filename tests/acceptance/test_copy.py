@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +11,6 @@ import pytest
 
 from tests.acceptance.conftest import (
     SLOW_STUDY,
-    SMALL_STUDY,
     Command,
     comparable,
     kill_session,
@@ -67,19 +65,18 @@ def states(hpsearch: Command, database: str = "sqlite:///hpsearch.db") -> Counte
     return Counter(trial["state"] for trial in trials)
 
 
-def test_a_finished_study_is_copied_once(hpsearch: Command):
+def test_a_finished_study_is_copied_once(small: Command):
     """A copy shows what the original shows; a second one needs a name of its own."""
-    assert hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL).returncode == 0
     copy = ("copy", "small", "--to", "sqlite:///other.db")
-    assert hpsearch(*copy).returncode == 0
+    assert small(*copy).returncode == 0
     other = ("--database", "sqlite:///other.db")
-    assert hpsearch.json("show", "small", *other) == hpsearch.json("show", "small")
-    assert hpsearch.json("trials", "small", *other) == hpsearch.json("trials", "small")
-    again = hpsearch(*copy)
+    assert small.json("show", "small", *other) == small.json("show", "small")
+    assert small.json("trials", "small", *other) == small.json("trials", "small")
+    again = small(*copy)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "--name small-2" in again.stderr
-    assert hpsearch(*copy, "--name", "small-2", "--quiet").stdout == ""
-    assert [study["study"] for study in hpsearch.json("list", *other)] == ["small", "small-2"]
+    assert small(*copy, "--name", "small-2", "--quiet").stdout == ""
+    assert [study["study"] for study in small.json("list", *other)] == ["small", "small-2"]
 
 
 @pytest.mark.parametrize(
@@ -92,24 +89,12 @@ def test_a_finished_study_is_copied_once(hpsearch: Command):
         (["small", "--to", "postgresql://me:secret@127.0.0.1:1/b"], ["no server answers"]),
     ],
 )
-def test_a_mistake_is_one_line_and_makes_nothing(
-    hpsearch: Command, small_database: str, typed, words
-):
+def test_a_mistake_is_one_line_and_makes_nothing(small: Command, typed, words):
     """What cannot be copied is said before the other database is made, without any password."""
-    shutil.copy(small_database, hpsearch.folder / "hpsearch.db")
-    refused = hpsearch("copy", *typed)
+    refused = small("copy", *typed)
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     for word in words:
         assert word in line
     assert "secret" not in line
-    assert not (hpsearch.folder / "b.db").exists()
-
-
-@pytest.fixture(scope="module")
-def small_database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file with one small study in it."""
-    command = Command(tmp_path_factory.mktemp("small"))
-    file = command.write("small.toml", SMALL_STUDY)
-    assert command("start", file, "--quiet", *LOCAL).returncode == 0
-    return str(command.folder / "hpsearch.db")
+    assert not (small.folder / "b.db").exists()

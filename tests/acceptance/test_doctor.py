@@ -39,23 +39,23 @@ def test_a_healthy_study_is_well_with_its_copy(hpsearch: Command):
     assert written(hpsearch) == before
 
 
-def test_a_damaged_study_is_named_with_what_mends_it(hpsearch: Command):
+def test_a_damaged_study_is_named_with_what_mends_it(small: Command):
     """A finding is one line with study, trial and command, and the exit code is 1."""
-    hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), "--tracking", "none")
-    change(hpsearch, "UPDATE trials SET state = 'FAIL' WHERE trial_id = 3")
-    done = hpsearch("doctor", "--tracking", "none")
+    change(small, "UPDATE trials SET state = 'FAIL' WHERE trial_id = 3")
+    done = small("doctor", "--tracking", "none")
     assert done.returncode == 1
     (line,) = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
     assert line.startswith("wrong")
     assert "rows of small: search 2: finished, but Optuna's state says otherwise" in line
     mended = line.split("`hpsearch ")[1].rstrip("`").split()
-    assert hpsearch(*mended, "--tracking", "none").returncode == 0
-    assert "small-again" in hpsearch("list").stdout
+    assert small(*mended, "--tracking", "none").returncode == 0
+    assert "small-again" in small("list").stdout
 
 
 def test_nothing_is_wrong_while_a_search_runs(hpsearch: Command, started):
     """Asked again and again during a search, the doctor finds nothing wrong."""
-    process = started("start", hpsearch.write("slow.toml", SLOW_STUDY), "--no-test")
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    process = started("start", file, "--no-test", "--tracking", "none")
     until((hpsearch.folder / "hpsearch.db").exists, "the study")
     asked = 0
     while process.poll() is None:

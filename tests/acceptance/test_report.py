@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import SMALL_STUDY, Command
 
 LOCAL = ("--tracking", "none")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A folder with a finished study in its database."""
-    hpsearch = Command(tmp_path_factory.mktemp("finished"))
-    done = hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
-    assert done.returncode == 0, done.stderr
-    return hpsearch.folder
-
-
-@pytest.fixture
-def small(finished: Path, hpsearch: Command) -> Command:
-    """The command in a folder of its own with a copy of the finished study."""
-    shutil.copytree(finished, hpsearch.folder, dirs_exist_ok=True)
-    return hpsearch
 
 
 def test_report_draws_the_studys_figure_and_prints_its_path(small: Command):

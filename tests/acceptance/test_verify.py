@@ -30,24 +30,21 @@ def test_a_study_verifies_with_its_copy_and_nothing_is_opened(hpsearch: Command)
     assert hpsearch.json("show", "small")["test"]["openings"] == 1
 
 
-def test_a_changed_study_has_one_line_for_each_disagreement(hpsearch: Command):
+def test_a_changed_study_has_one_line_for_each_disagreement(small: Command):
     """One bit of a metric, a range and a trial: each is named, and the exit code is 1."""
-    hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
     change(
-        hpsearch,
+        small,
         "UPDATE hpsearch_ledger SET elites = elites + 1 WHERE round = 2 AND position = 0",
         "UPDATE hpsearch_epoch SET metrics = json_set(metrics, '$.validation_loss', 0.125) "
         "WHERE epoch = 3 AND trial_id IN "
         "(SELECT id FROM hpsearch_trial WHERE purpose = 'search' AND number = 2)",
     )
-    done = hpsearch("verify", "small", "--trial", "2", *LOCAL)
+    done = small("verify", "small", "--trial", "2", *LOCAL)
     assert done.returncode == 1, done.stdout
     replay, ledger = [line for line in done.stdout.splitlines() if line.startswith("wrong")]
     assert "search 2: 1 of 16 figures differ, first validation_loss of epoch 3: 0.125" in replay
     assert "ledger: range of learning_rate in round 2: elites" in ledger
-    other = hpsearch(
-        "verify", "small", "--trial", "0", "--purpose", "confirmation", "--json", *LOCAL
-    )
+    other = small("verify", "small", "--trial", "0", "--purpose", "confirmation", "--json", *LOCAL)
     document = json.loads(other.stdout)
     assert (document["study"], document["verdict"], document["seed"]) == ("small", "wrong", None)
     assert [f["check"] for f in document["findings"] if f["verdict"] == "wrong"] == ["ledger"]
@@ -66,18 +63,17 @@ def test_a_study_verifies_while_it_runs(hpsearch: Command, started):
     assert "--seed 1 chooses them again" in done.stdout
 
 
-def test_what_was_typed_wrongly_is_one_line(hpsearch: Command):
+def test_what_was_typed_wrongly_is_one_line(small: Command):
     """A trial that is not there, one trial and several, a study that is not there: exit code 2."""
-    hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL, "--no-test")
     mistakes = {
         ("small", "--trial", "99"): "there is no search trial 99",
-        ("small", "--trial", "0", "--purpose", "final"): "there is no final trial 0",
+        ("small", "--trial", "1", "--purpose", "final"): "there is no final trial 1",
         ("small", "--trial", "1", "--trials", "2"): "--trial names the one to replay",
         ("small", "--purpose", "control"): "'search', 'confirmation', 'final'",
         ("smal",): "no such study; there is small",
     }
     for arguments, words in mistakes.items():
-        done = hpsearch("verify", *arguments, *LOCAL)
+        done = small("verify", *arguments, *LOCAL)
         assert done.returncode == 2, done.stdout
         (line,) = done.stderr.splitlines()
         assert words in line

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from sqlalchemy import create_engine, text
 
+from hpsearch.data.prepared import prepare
+from hpsearch.store.database import open_database
 from hpsearch.store.engine import parse_url
+from hpsearch.store.studies import create_study
 from hpsearch.store.tables import VERSION_TABLE
+from hpsearch.study_file import parse_study
 from tests.acceptance.conftest import SMALL_STUDY, Command
 from tests.contract.conftest import _postgres, empty_url
 
@@ -25,10 +31,12 @@ def refusal(hpsearch: Command, *arguments: str) -> str:
 
 @pytest.fixture
 def begun(hpsearch: Command, empty_url: str) -> str:
-    """Address of a database with a small study in it."""
-    file = hpsearch.write("small.toml", SMALL_STUDY)
-    done = hpsearch("start", file, "--database", empty_url, "--no-test", "--quiet", *LOCAL)
-    assert done.returncode == 0, done.stderr
+    """Address of a database with a small study in it, of which no trial was trained yet."""
+    hpsearch.write("small.toml", SMALL_STUDY)
+    spec = parse_study(SMALL_STUDY, "small.toml")
+    prepared = prepare(spec)
+    with closing(open_database(empty_url, create=True)) as database:
+        create_study(database, spec, SMALL_STUDY, prepared.fingerprint, len(prepared.validation()))
     return empty_url
 
 
