@@ -16,13 +16,15 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    ScalarSelect,
+    Select,
     bindparam,
+    exists,
     func,
     insert,
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.outcomes import Outcome
@@ -50,7 +52,7 @@ from hpsearch.store.tables import AttemptOutcome
 # what it can best do without: they lie outside the round's box more often than others.
 MOST_KNOWN = 1000
 
-_trial = tables.trial.c
+_trial, _round, _worker = tables.trial.c, tables.round_.c, tables.worker.c
 _CLAIMED = (
     _trial.id,
     _trial.optuna_trial_id,
@@ -59,6 +61,95 @@ _CLAIMED = (
     _trial["values"].label("text"),
     _trial.attempts,
 )
+
+# The statements of every claim, built once: building them took as long as SQLite takes with them.
+_FIRST_OPEN = (
+    select(_round.id)
+    .where(
+        _round.study_id == bindparam("of_study"),
+        _round.state == tables.RoundState.OPEN,
+        _round.purpose.in_(TRAINED),
+    )
+    .order_by(_round.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_SOMETHING_WAITS = (
+    select(_trial.id)
+    .where(
+        _trial.round_id == _FIRST_OPEN,
+        _trial.state.in_(UNFINISHED),
+        (_trial.state == TrialState.WAITING) | (_trial.lease_until < now()),
+    )
+    .limit(1)
+)
+_OPEN_ROUND = select(
+    tables.round_,
+    now().label("when"),
+    exists()
+    .where(
+        _trial.round_id == _round.id,
+        _trial.state == TrialState.RUNNING,
+        _trial.lease_until < now(),
+    )
+    .label("lapsed"),
+    select(func.count())
+    .select_from(tables.worker)
+    .where(
+        _worker.study_id == bindparam("of_study"),
+        _worker.id != bindparam("by_worker"),
+        _worker.stopped.is_(None),
+        _worker.seen > now() - bindparam("lately"),
+    )
+    .scalar_subquery()
+    .label("others"),
+).where(_round.id == _FIRST_OPEN)
+_IN_ROUND = (_trial.round_id == bindparam("of_round")) & (_trial.state == TrialState.WAITING)
+_WAITING = select(func.count()).select_from(
+    select(_trial.id).where(_IN_ROUND).limit(bindparam("enough")).subquery()
+)
+
+
+def _lowest(which: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(_trial.shape)
+        .where(_IN_ROUND, which)
+        .order_by(_trial.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _lease(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    # A common table expression, because PostgreSQL may run a plain subquery once per row and
+    # then takes more than `most`.
+    chosen = (
+        select(_trial.id)
+        .where(_IN_ROUND, which, _trial.shape.is_not_distinct_from(bindparam("like")))
+        .order_by(_trial.number)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+    return (
+        update(tables.trial)
+        .where(_trial.id.in_(select(chosen.c.id)))
+        .values(
+            state=TrialState.RUNNING,
+            token=bindparam("by_token"),
+            lease_until=bindparam("end"),
+            worker_id=bindparam("by_worker"),
+            attempts=_trial.attempts + 1,
+            started=bindparam("start"),
+            finished=None,
+        )
+        .returning(*_CLAIMED)
+    )
+
+
+_NEVER_LOST = {True: _trial.losses == 0, False: _trial.losses > 0}
+_LOWEST = {never_lost: _lowest(which) for never_lost, which in _NEVER_LOST.items()}
+_LEASE = {never_lost: _lease(which) for never_lost, which in _NEVER_LOST.items()}
 
 
 def claim(
@@ -112,15 +203,14 @@ def _claimed(
             return None
         when = row.when
         worker_seen(connection, worker_id, when)
-        lapsed = (tables.trial.c.round_id == row.id) & (tables.trial.c.lease_until < when)
-        silent = AttemptOutcome.TAKEN_OVER
-        lose_trials(connection, database.storage, lapsed, when, outcome=silent)
+        if row.lapsed:
+            silent = (_trial.round_id == row.id) & (_trial.lease_until < when)
+            outcome = AttemptOutcome.TAKEN_OVER
+            lose_trials(connection, database.storage, silent, when, outcome=outcome)
         share = _fair_share(connection, row.id, most, row.others + 1)
         lease = _Lease(worker_id, token, when, when + lease_seconds)
-        waiting = (tables.trial.c.round_id == row.id) & (tables.trial.c.state == TrialState.WAITING)
-        never_lost = tables.trial.c.losses == 0
-        taken = _take(connection, waiting & never_lost, share, lease)
-        taken = taken or _take(connection, waiting & ~never_lost, 1, lease)
+        taken = _take(connection, row.id, share, lease, never_lost=True)
+        taken = taken or _take(connection, row.id, 1, lease, never_lost=False)
         if not taken:
             return None
         database.storage.start(connection, [t.optuna_trial_id for t in taken], when)
@@ -138,69 +228,29 @@ def _as_claim(token: int, round_: Row[Any], rows: Sequence[Any]) -> Claim:
 
 def _something_waits(database: Database, study_id: int) -> bool:
     """A look without the write lock, for workers that wait for a round to end."""
-    columns = tables.trial.c
-    free = (columns.state == TrialState.WAITING) | (columns.lease_until < now())
-    mine = (columns.round_id == _first_open(study_id)) & columns.state.in_(UNFINISHED)
     with database.reading() as connection:
-        found = connection.execute(select(columns.id).where(mine, free).limit(1)).first()
-    return found is not None
-
-
-def _first_open(study_id: int) -> ScalarSelect[int]:
-    """The row of the study's open round, the oldest of them."""
-    columns = tables.round_.c
-    return (
-        select(columns.id)
-        .where(
-            columns.study_id == study_id,
-            columns.state == tables.RoundState.OPEN,
-            columns.purpose.in_(TRAINED),
-        )
-        .order_by(columns.id)
-        .limit(1)
-        .scalar_subquery()
-    )
+        return connection.execute(_SOMETHING_WAITS, {"of_study": study_id}).first() is not None
 
 
 def _open_round(
     connection: Connection, study_id: int, worker_id: int, lately: float
 ) -> Row[Any] | None:
-    """The open round, `when` it is now, and how many `others` beside a worker were heard of lately.
+    """The open round; `when` it is now, whether leases in it have `lapsed`, and how many `others`.
 
     Args:
         connection: The caller's transaction.
         study_id: The study's row.
-        worker_id: The worker that asks.
-        lately: How many seconds back that is.
+        worker_id: The worker that asks; others are counted that were heard of
+        lately: so many seconds back.
     """
-    worker = tables.worker.c
-    others = (
-        select(func.count())
-        .select_from(tables.worker)
-        .where(
-            worker.study_id == study_id,
-            worker.id != worker_id,
-            worker.stopped.is_(None),
-            worker.seen > now() - lately,
-        )
-        .scalar_subquery()
-    )
-    return connection.execute(
-        select(tables.round_, now().label("when"), others.label("others")).where(
-            tables.round_.c.id == _first_open(study_id)
-        )
-    ).one_or_none()
+    asked = {"of_study": study_id, "by_worker": worker_id, "lately": lately}
+    return connection.execute(_OPEN_ROUND, asked).one_or_none()
 
 
 def _fair_share(connection: Connection, round_id: int, most: int, workers: int) -> int:
     # Where more waits than all workers could take now, it does not matter how much more.
-    enough = (
-        select(tables.trial.c.id)
-        .where(tables.trial.c.round_id == round_id, tables.trial.c.state == TrialState.WAITING)
-        .limit(most * workers)
-        .subquery()
-    )
-    waiting = connection.scalar(select(func.count()).select_from(enough))
+    asked = {"of_round": round_id, "enough": most * workers}
+    waiting = connection.scalar(_WAITING, asked)
     return max(1, min(most, math.ceil((waiting or 0) / workers)))
 
 
@@ -213,55 +263,27 @@ class _Lease:
     start: float
     end: float
 
+    def values(self) -> dict[str, Any]:
+        """Parameters of `_LEASE`."""
+        return {
+            "by_worker": self.worker_id,
+            "by_token": self.token,
+            "start": self.start,
+            "end": self.end,
+        }
+
 
 def _take(
-    connection: Connection, which: ColumnElement[bool], most: int, lease: _Lease
+    connection: Connection, round_id: int, most: int, lease: _Lease, *, never_lost: bool
 ) -> Sequence[Any]:
     """Lease the lowest number of these trials, and up to `most` of its shape."""
-    columns = tables.trial.c
-    lowest = connection.execute(
-        select(columns.shape)
-        .where(which)
-        .order_by(columns.number)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
+    lowest = connection.execute(_LOWEST[never_lost], {"of_round": round_id}).one_or_none()
     if lowest is None:
         return []
-    alike = columns.shape.is_not_distinct_from(lowest.shape)
-    rows = _leased(connection, which & alike, most, lease)
+    asked = {"of_round": round_id, "like": lowest.shape, "most": most}
+    rows = connection.execute(_LEASE[never_lost], asked | lease.values()).all()
     _begin_attempts(connection, rows, lease)
     return rows
-
-
-def _leased(
-    connection: Connection, which: ColumnElement[bool], most: int, lease: _Lease
-) -> Sequence[Any]:
-    columns = tables.trial.c
-    # A common table expression, because PostgreSQL may run a plain subquery once per row and
-    # then takes more than `most`.
-    chosen = (
-        select(columns.id)
-        .where(which)
-        .order_by(columns.number)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-        .cte("chosen")
-    )
-    return connection.execute(
-        update(tables.trial)
-        .where(columns.id.in_(select(chosen.c.id)))
-        .values(
-            state=TrialState.RUNNING,
-            token=lease.token,
-            lease_until=lease.end,
-            worker_id=lease.worker_id,
-            attempts=columns.attempts + 1,
-            started=lease.start,
-            finished=None,
-        )
-        .returning(*_CLAIMED)
-    ).all()
 
 
 def _begin_attempts(connection: Connection, rows: Sequence[Any], lease: _Lease) -> None:

@@ -175,12 +175,13 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
         chosen = (
             select(tables.round_.c.id)
             .where(_closable(study_id), _free_for(token, when))
+            .limit(1)
             .with_for_update(skip_locked=True)
             .cte("chosen")
         )
         row = connection.execute(
             update(tables.round_)
-            .where(tables.round_.c.id.in_(select(chosen.c.id)))
+            .where(tables.round_.c.id == select(chosen.c.id).scalar_subquery())
             .values(
                 closing_token=token,
                 closing_until=when + CLOSING_SECONDS,
