@@ -36,7 +36,7 @@ from hpsearch.store.claims import known_trials, set_values
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
 from hpsearch.store.patience import Patience
-from hpsearch.store.results import commit
+from hpsearch.store.results import TrialResult, commit
 from hpsearch.store.rounds import ClosingTask, history, release_closing, take_closing, write_closing
 from hpsearch.store.studies import StoredStudy, find_study, is_complete, load_study
 from hpsearch.store.workers import (
@@ -54,6 +54,8 @@ _LOOKS_A_SECOND = 200
 # workers keep theirs for seconds; but a server has a hundred for all, so that many do not.
 _LONG_SECONDS, _LONG_IN_A_CROWD = 5.0, 0.2
 _CROWD = 40
+# How soon a lease is renewed again when the database did not answer.
+_AGAIN_SECONDS = 1.0
 # How often a worker counts the others.
 _COUNT_SECONDS = 10.0
 # How often a worker that came before its study looks for it.
@@ -179,6 +181,7 @@ class Worker:
         self._seen = time.monotonic()
         self._training_seconds = 0.0  # of the last claim
         self._counted, self._workers = -math.inf, 1
+        self._contact = Contact(_beat_seconds(lease_seconds))
 
     def run(self, stop: threading.Event, orphaned: Callable[[], bool]) -> int:
         """Work until the study is complete; see `run_worker`."""
@@ -235,20 +238,17 @@ class Worker:
             self._id,
             self._objective.population,
             self._lease_seconds,
+            self._contact.is_steady,
         )
 
     def _train(self, claim: Claim, stop: threading.Event) -> int:
         """Train a claim and commit it; hand it back when asked to stop."""
-        with _Heartbeat(self._database, claim, self._id, self._lease_seconds) as heartbeat:
+        heartbeat = _Heartbeat(self._database, claim, self._id, self._lease_seconds, self._contact)
+        with heartbeat:
             try:
-                values = self._values(claim)
-                if self._training_seconds > self._long_seconds():
-                    self._database.rest()
-                began = time.monotonic()
-                results = self._objective.run(
-                    claim.trials, values, lambda: stop.is_set() or heartbeat.lost
-                )
-                self._training_seconds = time.monotonic() - began
+                results = self._results(claim, lambda: stop.is_set() or heartbeat.lost)
+            except DatabaseUnavailableError:
+                raise  # it was waited for as long as anybody waits; the lease will lapse
             except (TrainingStoppedError, LeaseLostError):
                 hand_back(self._database, claim)
                 return 0
@@ -256,7 +256,18 @@ class Worker:
                 # A mistake such as a missing package is not the trials' fault.
                 hand_back(self._database, claim)
                 raise
-        return len(commit(self._database, claim, results))
+            # Under the heartbeat: a commit that waits for a database must not lose its trials when
+            # that comes back.
+            return len(commit(self._database, claim, results))
+
+    def _results(self, claim: Claim, should_stop: Callable[[], bool]) -> Mapping[int, TrialResult]:
+        values = self._values(claim)
+        if self._training_seconds > self._long_seconds():
+            self._database.rest()
+        began = time.monotonic()
+        results = self._objective.run(claim.trials, values, should_stop)
+        self._training_seconds = time.monotonic() - began
+        return results
 
     def _values(self, claim: Claim) -> Mapping[int, Mapping[str, Value]]:
         """Planned values, and suggestions of the study's sampler for trials without."""
@@ -343,16 +354,50 @@ def _beat_seconds(lease_seconds: float) -> float:
     return min(lease_seconds, LEASE_SECONDS) / 4
 
 
+class Contact:
+    """Since when the database has been in reach without a gap.
+
+    After an outage that was longer than a lease every lease has lapsed, though nobody is lost:
+    whoever claims first must leave the others time to renew theirs. By the wall clock, because a
+    machine that sleeps has a gap too.
+
+    Args:
+        beat_seconds: How often a worker at work is heard of.
+    """
+
+    def __init__(self, beat_seconds: float) -> None:
+        self._beat_seconds = beat_seconds
+        self._since = self._last = time.time()
+
+    def made(self) -> None:
+        """The database has just answered."""
+        now = time.time()
+        if now - self._last > 2 * self._beat_seconds:
+            self._since = now
+        self._last = now
+
+    def is_steady(self) -> bool:
+        """The database has just answered: whether it has for a beat, and others were heard."""
+        self.made()
+        return self._last - self._since >= self._beat_seconds
+
+
 class _Heartbeat:
-    """Renews a claim's lease from a thread of its own while the claim is trained."""
+    """Renews a claim's lease from a thread of its own until its results are stored."""
 
     def __init__(
-        self, database: Database, claim: Claim, worker_id: int, lease_seconds: float
+        self,
+        database: Database,
+        claim: Claim,
+        worker_id: int,
+        lease_seconds: float,
+        contact: Contact,
     ) -> None:
         self._database = database
         self._claim = claim
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
+        self._contact = contact
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.lost = False
@@ -366,12 +411,17 @@ class _Heartbeat:
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._done.wait(_beat_seconds(self._lease_seconds)):
+        pause = _beat_seconds(self._lease_seconds)
+        while not self._done.wait(pause):
             try:
                 kept = renew(self._database, self._claim, self._worker_id, self._lease_seconds)
             except DatabaseError:
-                # Out of reach for now: training goes on, and the token decides at the commit.
+                # Training goes on, and the token decides at the commit. Once the database is back
+                # the lease must be renewed before others take it for lapsed.
+                pause = min(pause, _AGAIN_SECONDS)
                 continue
+            pause = _beat_seconds(self._lease_seconds)
+            self._contact.made()
             self._database.rest()
             if not kept:
                 self.lost = True

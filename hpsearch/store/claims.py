@@ -7,7 +7,7 @@ those that never were, so that it fails alone when it does so three times.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -158,12 +158,22 @@ def claim(
     worker_id: int,
     most: int,
     lease_seconds: float = LEASE_SECONDS,
+    may_take_over: Callable[[], bool] = lambda: True,
 ) -> Claim | None:
     """Take up to `most` waiting trials, lowest numbers first, or one that was lost before.
 
     The lowest number is taken, and with it only trials of its shape: what is claimed together is
     trained side by side. Trials whose lease has lapsed count as waiting. No more than a fair share
     of what waits is taken, so that the last trials of a round are spread over all workers.
+
+    Args:
+        database: The study's database.
+        study_id: The study's row.
+        worker_id: Whose the trials will be.
+        most: How many it can train side by side.
+        lease_seconds: How long they belong to it without a word from it.
+        may_take_over: Asked once the database has answered: whether a lapsed lease is to be taken
+            for a lost worker now.
 
     Returns:
         None where nothing can be claimed now.
@@ -173,7 +183,9 @@ def claim(
     def take() -> Claim | None:
         # A connection that broke may have broken after the commit: what is ours need not lapse.
         held = _held(database, token) if next(tries) else None
-        return held or _claimed(database, study_id, worker_id, most, lease_seconds, token)
+        return held or _claimed(
+            database, study_id, worker_id, most, lease_seconds, token, may_take_over
+        )
 
     return database.call(take)
 
@@ -193,7 +205,13 @@ def _held(database: Database, token: int) -> Claim | None:
 
 
 def _claimed(
-    database: Database, study_id: int, worker_id: int, most: int, lease_seconds: float, token: int
+    database: Database,
+    study_id: int,
+    worker_id: int,
+    most: int,
+    lease_seconds: float,
+    token: int,
+    may_take_over: Callable[[], bool],
 ) -> Claim | None:
     if not _something_waits(database, study_id):
         return None
@@ -203,7 +221,7 @@ def _claimed(
             return None
         when = row.when
         worker_seen(connection, worker_id, when)
-        if row.lapsed:
+        if row.lapsed and may_take_over():
             silent = (_trial.round_id == row.id) & (_trial.lease_until < when)
             outcome = AttemptOutcome.TAKEN_OVER
             lose_trials(connection, database.storage, silent, when, outcome=outcome)

@@ -290,6 +290,15 @@ def test_a_lapsed_lease_is_taken_over(database, study, worker_id):
     assert {row["losses"] for row in stored_trials(database).values()} == {1}
 
 
+def test_a_lapsed_lease_is_left_alone_while_its_worker_may_renew_it(database, study, worker_id):
+    """Where everybody was silent nobody is lost: nothing is taken over or held against a trial."""
+    late = claim(database, study.id, worker_id, 12, LAPSED)
+    assert claim(database, study.id, worker_id, 12, may_take_over=lambda: False) is None
+    assert renew(database, late, worker_id)
+    assert claim(database, study.id, worker_id, 12) is None
+    assert {row["losses"] for row in stored_trials(database).values()} == {0}
+
+
 def test_a_trial_that_was_lost_is_claimed_alone(database, study, worker_id, complete_with):
     """After a loss others come first, together; then the lost ones, one by one, in order."""
     claim(database, study.id, worker_id, 4, LAPSED)

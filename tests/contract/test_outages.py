@@ -3,6 +3,7 @@
 import random
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+import hpsearch.worker as worker_module
 from hpsearch.errors import DatabaseError, DatabaseUnavailableError
 from hpsearch.final import open_sealed_test
 from hpsearch.store import database as store
@@ -73,6 +75,36 @@ def test_broken_connections_change_nothing(database, database_url, make_study, w
     assert rows(database, study) == rows(database, undisturbed)
     assert all(trial["attempts"] == 1 for trial in rows(database, study))
     assert sorted(objective.trained) == sorted([*range(24), *range(4)])
+
+
+def test_a_lease_is_renewed_as_soon_as_the_database_is_back(database, study, monkeypatch):
+    """The heartbeat tries again at once after a failure, and beats until the results are stored."""
+    monkeypatch.setattr(worker_module, "_AGAIN_SECONDS", 0.0)
+    tries, renewed = [], threading.Event()
+
+    def renew(*arguments):
+        tries.append(time.monotonic())
+        if len(tries) == 2:  # the first try comes after a beat
+            raise DatabaseUnavailableError("away")
+        if len(tries) == 3:
+            renewed.set()
+        return whole_renew(*arguments)
+
+    def commit(*arguments):
+        beats.append(any(thread.name == "heartbeat" for thread in threading.enumerate()))
+        return whole_commit(*arguments)
+
+    class Patient(QuickObjective):
+        def run(self, trials, values, should_stop):
+            assert renewed.wait(30)
+            return super().run(trials, values, should_stop)
+
+    whole_renew, whole_commit, beats = worker_module.renew, worker_module.commit, []
+    monkeypatch.setattr(worker_module, "renew", renew)
+    monkeypatch.setattr(worker_module, "commit", commit)
+    Worker(database, study, Patient(), lease_seconds=4.0).run(NeverSet(), lambda: False)
+    assert tries[2] - tries[1] < tries[1] - tries[0]
+    assert all(beats)
 
 
 def test_broken_connections_register_every_worker_once(database, database_url, study, breaking):
