@@ -56,6 +56,9 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
 
     if tracking != "none":
         check_destination(database, tracking)
+    is_name = not Path(study).is_file()
+    if launcher is Launcher.local and is_name:
+        warm_up()  # already: to look a name up in the database takes half of all imports
     spec, source = _study(study, database)
     spec = overridden(spec, rounds=rounds, trials=trials, seed=seed, name=name)
     if launcher is Launcher.local:
