@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 
 import psutil
 import pytest
@@ -106,18 +107,39 @@ class Command:
     def json(self, *arguments: str) -> Any:
         """Run to the end and read the JSON document on standard output."""
         if arguments[0] in READING:
-            return json.loads(self._read(*arguments, "--json"))
-        done = self(*arguments, "--json")
+            done = self.here(*arguments, "--json")
+        else:
+            done = self(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def _read(self, *arguments: str) -> str:
-        """What a command prints, without a process: a second of imports for every look."""
-        from hpsearch.cli.main import app
+    def here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run to the end in this process: a second of imports less.
 
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()) as output:
-            assert not app(list(arguments), standalone_mode=False)
-        return output.getvalue()
+        For what only looks or is refused. It must not start workers: the process that they are
+        forked from would outlive the test.
+        """
+        from hpsearch.cli import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _as_a_process_of_its_own(arguments),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main.run()
+        code = ended.value.code or 0
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def refusal(self, *arguments: str) -> str:
+        """The one line with which a command refuses what was typed; nothing else is printed."""
+        done = self.here(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
+        (line,) = done.stderr.splitlines()
+        return line
 
     def background(self, *arguments: str, said: IO[str] | None = None) -> subprocess.Popen[str]:
         """Start in a session of its own, as a terminal would.
@@ -137,6 +159,20 @@ class Command:
         """A study file in the folder."""
         (self.folder / name).write_text(text)
         return name
+
+
+@contextlib.contextmanager
+def _as_a_process_of_its_own(arguments: Sequence[str]) -> Iterator[None]:
+    """Put back, or do not do at all, what a command does to the process it has for itself."""
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
+        patch.setattr(sys, "argv", ["hpsearch", *arguments])
+        patch.setattr("hpsearch.cli.main.gc.freeze", lambda: None)
+        patch.setattr("hpsearch.cli.start.warm_up", lambda: None)
+        patch.setattr("hpsearch.service.warm_up", lambda: None)
+        yield
+    for number, handler in heard.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
