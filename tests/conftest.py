@@ -1,9 +1,10 @@
-"""Fixtures for all tests: a cache of their own, and a small piece of real MNIST."""
+"""Fixtures for all tests: a cache of their own, a piece of real MNIST, tables of MLflow's."""
 
 import gzip
 import hashlib
 import os
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,15 @@ def mnist_slice():
     """As `sliced_mnist`, for one test."""
     with sliced_mnist() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory):
+    """An SQLite file with MLflow's tables and nothing in them; MLflow needs 2 s to make one."""
+    from hpsearch.tracking.client import connect
+
+    file = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    connect(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return file

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -195,6 +196,53 @@ def small(_finished_small: Path, hpsearch: Command) -> Command:
     """The command in a folder with small.toml and the database it was searched in."""
     shutil.copytree(_finished_small, hpsearch.folder, dirs_exist_ok=True)
     return hpsearch
+
+
+@pytest.fixture(scope="session")
+def _copied_small(
+    _finished_small: Path, mlflow_tables: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same folder with the study's copy in MLflow, where `start` makes it."""
+    hpsearch = Command(tmp_path_factory.mktemp("copied"))
+    shutil.copytree(_finished_small, hpsearch.folder, dirs_exist_ok=True)
+    shutil.copy(mlflow_tables, hpsearch.folder / "mlflow.db")
+    done = hpsearch.here("sync", "small")
+    assert done.returncode == 0, done.stderr
+    return hpsearch.folder
+
+
+@pytest.fixture
+def copied(_copied_small: Path, hpsearch: Command) -> Command:
+    """The command in a folder with small.toml, its database and its copy in MLflow."""
+    shutil.copytree(_copied_small, hpsearch.folder, dirs_exist_ok=True)
+    return hpsearch
+
+
+@pytest.fixture(scope="session")
+def undisturbed_slow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The comparable table of SLOW_STUDY, searched by one worker that nobody disturbs."""
+    from hpsearch.final import open_sealed_test
+    from hpsearch.worker import WorkerOptions, run_worker
+
+    folder = Command(tmp_path_factory.mktemp("undisturbed"))
+    url = f"sqlite:///{folder.folder}/hpsearch.db"
+    begin(url, SLOW_STUDY)
+    run_worker(WorkerOptions(url, "slow"), threading.Event())
+    open_sealed_test(url, "slow", None)
+    return comparable(folder.json("trials", "slow"))
+
+
+def begin(url: str, text: str) -> None:
+    """Store a study as `start` does, its first round waiting to be trained."""
+    from hpsearch.data.prepared import prepare
+    from hpsearch.store.database import open_database
+    from hpsearch.store.studies import create_study
+    from hpsearch.study_file import parse_study
+
+    spec = parse_study(text, "study.toml")
+    prepared = prepare(spec, None)
+    with contextlib.closing(open_database(url, create=True)) as database:
+        create_study(database, spec, text, prepared.fingerprint, len(prepared.validation()))
 
 
 @pytest.fixture

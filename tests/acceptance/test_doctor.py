@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
 from typing import Any
 
-from tests.acceptance.conftest import SLOW_STUDY, SMALL_STUDY, Command, kill_session, until
+from hpsearch.diagnosis import diagnose
+from hpsearch.findings import Commands, Verdict
+from tests.acceptance.conftest import SLOW_STUDY, Command, until
+from tests.faults.test_kill import kill_amid_training, running
 
 
 def change(hpsearch: Command, statement: str) -> None:
@@ -17,7 +21,7 @@ def change(hpsearch: Command, statement: str) -> None:
 
 def examined(hpsearch: Command, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
     """Exit code, and findings that are not ok."""
-    done = hpsearch("doctor", "--json", *arguments)
+    done = hpsearch.here("doctor", "--json", *arguments)
     findings = json.loads(done.stdout)["findings"]
     return done.returncode, [f for f in findings if f["verdict"] != "ok"]
 
@@ -28,15 +32,14 @@ def written(hpsearch: Command) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in files}
 
 
-def test_a_healthy_study_is_well_with_its_copy(hpsearch: Command):
-    """After `start` every line is ok, and no file of the folder is another afterwards."""
-    assert hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY)).returncode == 0
-    before = written(hpsearch)
-    done = hpsearch("doctor")
+def test_a_healthy_study_is_well_with_its_copy(copied: Command):
+    """After a search every line is ok, and no file of the folder is another afterwards."""
+    before = written(copied)
+    done = copied.here("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
     assert "MLflow: sqlite:///mlflow.db answers" in done.stdout
-    assert written(hpsearch) == before
+    assert written(copied) == before
 
 
 def test_a_damaged_study_is_named_with_what_mends_it(small: Command):
@@ -48,50 +51,38 @@ def test_a_damaged_study_is_named_with_what_mends_it(small: Command):
     assert line.startswith("wrong")
     assert "rows of small: search 2: finished, but Optuna's state says otherwise" in line
     mended = line.split("`hpsearch ")[1].rstrip("`").split()
-    assert small(*mended, "--tracking", "none").returncode == 0
-    assert "small-again" in small("list").stdout
+    lean = ("--tracking", "none", "--no-test", "--launcher", "inline")
+    assert small.here(*mended, *lean).returncode == 0
+    assert {study["study"] for study in small.json("list")} == {"small", "small-again"}
 
 
 def test_nothing_is_wrong_while_a_search_runs(hpsearch: Command, started):
     """Asked again and again during a search, the doctor finds nothing wrong."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)
-    process = started("start", file, "--no-test", "--tracking", "none")
-    until((hpsearch.folder / "hpsearch.db").exists, "the study")
-    asked = 0
+    process = started("start", file, "--trials", "30", "--no-test", "--tracking", "none")
+    until(lambda: running(hpsearch) > 0, "a trial in training")
+    looks = 0
     while process.poll() is None:
-        done = hpsearch("doctor", "--json", "--tracking", "none")
-        if done.returncode == 2:  # in the moment before the study is stored
-            assert asked == 0, done.stderr
-            continue
-        assert done.returncode == 0, done.stdout
-        assert json.loads(done.stdout)["verdict"] != "wrong"
-        asked += 1
-    assert asked > 0
+        findings = diagnose(f"sqlite:///{hpsearch.folder}/hpsearch.db", "none", Commands())
+        assert [f for f in findings if f.verdict == Verdict.WRONG] == []
+        looks += 1
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    assert looks > 3
     assert process.returncode == 0
 
 
 def test_a_killed_search_is_a_warning_that_start_mends(hpsearch: Command, started):
     """Workers that were killed are named; after the command that is given all is well."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)
-    process = started("start", file, "--tracking", "none", "--no-test")
-    until(lambda: "running" in hpsearch("trials", "slow").stdout, "a trial in training")
-    kill_session(process)
+    process = started("start", file, "--trials", "20", "--tracking", "none", "--no-test")
+    kill_amid_training(hpsearch, process)
     code, found = examined(hpsearch, "--tracking", "none")
     assert code == 0
     assert {(f["check"], f["verdict"]) for f in found} == {("workers", "warning")}
     assert {f["command"] for f in found} == {"hpsearch start slow"}
     hpsearch("start", "slow", "--tracking", "none", "--no-test")
     assert examined(hpsearch, "--tracking", "none") == (0, [])
-
-
-def test_an_mlflow_that_is_away_is_a_warning(hpsearch: Command):
-    """A search whose MLflow is down has lost nothing, and the copy's command is given."""
-    away = ("--tracking", "http://127.0.0.1:1")
-    hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *away)
-    code, found = examined(hpsearch, *away)
-    assert code == 0
-    assert {f["check"] for f in found} == {"mirror", "MLflow"}
-    assert {f["command"] for f in found} == {"hpsearch sync small --tracking http://127.0.0.1:1"}
 
 
 def test_what_was_typed_wrongly_is_one_line(hpsearch: Command):

@@ -6,7 +6,8 @@ import json
 import sqlite3
 from contextlib import closing
 
-from tests.acceptance.conftest import SLOW_STUDY, SMALL_STUDY, Command, until
+from tests.acceptance.conftest import SLOW_STUDY, Command, until
+from tests.faults.test_kill import finished
 
 LOCAL = ("--tracking", "none")
 
@@ -17,17 +18,16 @@ def change(hpsearch: Command, *statements: str) -> None:
             assert connection.execute(statement).rowcount > 0
 
 
-def test_a_study_verifies_with_its_copy_and_nothing_is_opened(hpsearch: Command):
+def test_a_study_verifies_with_its_copy_and_nothing_is_opened(copied: Command):
     """Every trial is replayed equal, MLflow has a run for each row, the split is opened once."""
-    assert hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY)).returncode == 0
-    done = hpsearch("verify", "small", "--trials", "100")
+    done = copied.here("verify", "small", "--trials", "100")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines} == {"ok"}
     assert lines[0].split()[1] == "machine:"
     assert sum("equal bit for bit" in line for line in lines) == 16 + 4 + 1
     assert lines[-1].split(": ")[1] == "26 runs, one for each row"
-    assert hpsearch.json("show", "small")["test"]["openings"] == 1
+    assert copied.json("show", "small")["test"]["openings"] == 1
 
 
 def test_a_changed_study_has_one_line_for_each_disagreement(small: Command):
@@ -44,7 +44,8 @@ def test_a_changed_study_has_one_line_for_each_disagreement(small: Command):
     replay, ledger = [line for line in done.stdout.splitlines() if line.startswith("wrong")]
     assert "search 2: 1 of 16 figures differ, first validation_loss of epoch 3: 0.125" in replay
     assert "ledger: range of learning_rate in round 2: elites" in ledger
-    other = small("verify", "small", "--trial", "0", "--purpose", "confirmation", "--json", *LOCAL)
+    confirmed = ("--trial", "0", "--purpose", "confirmation", "--json")
+    other = small.here("verify", "small", *confirmed, *LOCAL)
     document = json.loads(other.stdout)
     assert (document["study"], document["verdict"], document["seed"]) == ("small", "wrong", None)
     assert [f["check"] for f in document["findings"] if f["verdict"] == "wrong"] == ["ledger"]
@@ -55,8 +56,8 @@ def test_a_study_verifies_while_it_runs(hpsearch: Command, started):
     """What is finished is replayed, rounds that are open are checked as far as they are."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)
     process = started("start", file, *LOCAL, "--no-test", "--trials", "1000")
-    until(lambda: "complete" in hpsearch("trials", "slow").stdout, "a finished trial")
-    done = hpsearch("verify", "slow", "--trials", "2", "--seed", "1", *LOCAL)
+    until(lambda: finished(hpsearch) > 0, "a finished trial")
+    done = hpsearch.here("verify", "slow", "--trials", "2", "--seed", "1", *LOCAL)
     assert process.poll() is None
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum("equal bit for bit" in line for line in done.stdout.splitlines()) == 2

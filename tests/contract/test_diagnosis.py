@@ -304,12 +304,19 @@ def test_a_mirror_at_work_is_well(database_url, database, finished_study):
     assert found.said == "8 of 28 trials behind"
 
 
-@pytest.mark.usefixtures("finished_study")
-def test_an_mlflow_that_is_away_is_a_warning(database_url):
-    """No trial is lost without MLflow, so nothing is wrong."""
-    (found,) = not_ok(look(database_url, "http://127.0.0.1:1"))
+def test_an_mlflow_that_is_away_is_a_warning(database_url, database, finished_study):
+    """No trial is lost without MLflow, so nothing is wrong; the copy's command is given."""
+    away = "http://127.0.0.1:1"
+    (found,) = not_ok(look(database_url, away))
     assert (found.check, found.verdict) == ("MLflow", Verdict.WARNING)
     assert "no trial is lost" in found.said
+    write_mirror(database, finished_study.id, away, 20, message="no server answers")
+    found = not_ok(look(database_url, away))
+    assert [(f.check, f.verdict) for f in found] == [
+        ("mirror", Verdict.WARNING),
+        ("MLflow", Verdict.WARNING),
+    ]
+    assert {f.command for f in found} == {"hpsearch sync small"}
 
 
 def test_a_deleted_copy_is_a_warning(tmp_path, database_url, database, finished_study):

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,16 +81,6 @@ def server(mlflow_tables, tmp_path_factory):
         os.chdir(before)
     yield dashboard.url.split("/#")[0]
     dashboard.stop()
-
-
-@pytest.fixture(scope="session")
-def mlflow_tables(tmp_path_factory):
-    """An SQLite file with MLflow's tables and nothing in them; MLflow needs 2 s to make one."""
-    file = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    connect(f"sqlite:///{file}")
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return file
 
 
 @pytest.fixture
