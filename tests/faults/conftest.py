@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import hpsearch, started
+from tests.acceptance.conftest import hpsearch, started, undisturbed_slow
 from tests.contract.conftest import (
     _postgres,
     _postgres_url,
@@ -27,6 +27,7 @@ __all__ = [
     "server",
     "server_folder",
     "started",
+    "undisturbed_slow",
 ]
 
 
