@@ -154,10 +154,21 @@ def check_whole(database, uri):
     return runs
 
 
-def mirror_process(database, uri, **options):
-    command = [sys.executable, "-m", "hpsearch.tracking.mirror", "--database", database.url]
-    command += ["--study", "small", "--tracking", uri]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+@pytest.fixture
+def mirror_process():
+    """Starts mirrors and leaves none behind, which would keep the lock of the shared study."""
+    started = []
+
+    def start(database, uri, **options):
+        command = [sys.executable, "-m", "hpsearch.tracking.mirror", "--database", database.url]
+        command += ["--study", "small", "--tracking", uri]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def until(condition, seconds=30):

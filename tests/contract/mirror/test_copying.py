@@ -23,7 +23,6 @@ from tests.contract.mirror.conftest import (
     check_whole,
     content_of,
     documents,
-    mirror_process,
     runs_in,
     until,
 )
@@ -217,7 +216,7 @@ def test_dying_after_any_write_leaves_nothing_twice(searched, tracking, monkeypa
             assert set(steps.values()) == {1}, (run.info.run_name, name, steps)
 
 
-def test_killed_process_is_taken_up(searched, tracking):
+def test_killed_process_is_taken_up(searched, tracking, mirror_process):
     """A mirror killed with SIGKILL between two trials is finished by the next one."""
     process = mirror_process(searched, tracking, stdin=subprocess.PIPE)
     client = connect(tracking)
@@ -233,7 +232,7 @@ def test_killed_process_is_taken_up(searched, tracking):
     check_whole(searched, tracking)
 
 
-def test_deleted_tracking_file_is_rebuilt(searched, mlflow_copy, tmp_path):
+def test_deleted_tracking_file_is_rebuilt(searched, mlflow_copy, tmp_path, mirror_process):
     """Where no mlflow.db is, a mirror of a finished study makes one with the same runs."""
     sync(searched.url, "small", mlflow_copy)
     before = content_of(runs_in(mlflow_copy))

@@ -18,7 +18,6 @@ from tests.contract.mirror.conftest import (
     check_whole,
     content_of,
     documents,
-    mirror_process,
     row_of,
     runs_in,
     train,
@@ -26,7 +25,7 @@ from tests.contract.mirror.conftest import (
 )
 
 
-def test_follows_a_study_while_it_runs(tracking, tmp_path):
+def test_follows_a_study_while_it_runs(tracking, tmp_path, mirror_process):
     """A mirror started with the search has everything when its input ends."""
     url = f"sqlite:///{tmp_path}/hpsearch.db"
     database = begun(url)
@@ -46,7 +45,7 @@ def test_follows_a_study_while_it_runs(tracking, tmp_path):
     database.close()
 
 
-def test_terminated_mirror_leaves_nothing_running(mlflow_copy, tmp_path):
+def test_terminated_mirror_leaves_nothing_running(mlflow_copy, tmp_path, mirror_process):
     """SIGTERM ends the mirror within five seconds, and the unfinished study does not look busy."""
     database = begun(f"sqlite:///{tmp_path}/hpsearch.db")
     process = mirror_process(database, mlflow_copy, stdin=subprocess.PIPE)
@@ -57,7 +56,7 @@ def test_terminated_mirror_leaves_nothing_running(mlflow_copy, tmp_path):
     database.close()
 
 
-def test_unreachable_server_is_one_line_and_exit_code_3(searched):
+def test_unreachable_server_is_one_line_and_exit_code_3(searched, mirror_process):
     """Without MLflow the mirror gives up soon after the search, and the study is untouched."""
     before = documents(searched)[0]
     with socket.socket() as held:
@@ -102,7 +101,7 @@ class Gate:
         target.shutdown(socket.SHUT_WR)
 
 
-def test_a_server_that_comes_late_gets_everything(searched, server):
+def test_a_server_that_comes_late_gets_everything(searched, server, mirror_process):
     """A mirror waits out an outage, says why meanwhile, and then copies all of it."""
     gate = Gate(server)
     process = mirror_process(searched, gate.uri, stdin=subprocess.PIPE)
@@ -115,7 +114,9 @@ def test_a_server_that_comes_late_gets_everything(searched, server):
     connect(server).rename_experiment(runs[0].info.experiment_id, "small, after an outage")
 
 
-def test_tracking_file_deleted_under_a_running_mirror(searched, mlflow_copy, tmp_path):
+def test_tracking_file_deleted_under_a_running_mirror(
+    searched, mlflow_copy, tmp_path, mirror_process
+):
     """A mirror whose file is deleted while it runs writes a new one, not into the old."""
     process = mirror_process(searched, mlflow_copy, stdin=subprocess.PIPE)
     until(lambda: row_of(searched, mlflow_copy))
