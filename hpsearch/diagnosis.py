@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import disk_usage
 
 from hpsearch.catalog import DEFAULT_STUDY
 from hpsearch.data.folders import cache_folder
@@ -107,7 +107,7 @@ def _file_system(path: Path) -> Finding:
 
 def _disk_space(path: Path) -> Finding:
     folder = path.resolve().parent
-    free = shutil.disk_usage(folder).free
+    free = disk_usage(folder).free
     said = f"{free / 2**30:.1f} GB free in {folder}"
     if free >= _LITTLE_BYTES:
         return Finding("disk space", OK, said)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 from contextlib import closing, suppress
 from typing import Any
 
+import pytest
+
 from hpsearch.diagnosis import diagnose
 from hpsearch.findings import Commands, Verdict
 from tests.acceptance.conftest import SLOW_STUDY, Command, until
 from tests.faults.test_kill import kill_amid_training, running
+
+
+@pytest.fixture(autouse=True)
+def _calm_machine(monkeypatch):
+    """This machine has space and answers soon, whatever else it does."""
+    roomy = shutil.disk_usage("/")._replace(free=1 << 40)
+    monkeypatch.setattr("hpsearch.diagnosis._SLOW_SECONDS", 60.0)
+    monkeypatch.setattr("hpsearch.diagnosis.disk_usage", lambda _: roomy)
 
 
 def change(hpsearch: Command, statement: str) -> None:

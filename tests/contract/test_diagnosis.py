@@ -31,6 +31,18 @@ OPTUNA = models.TrialModel.__table__
 OPTUNA_STATES = models.TrialState
 
 
+@pytest.fixture(autouse=True)
+def _calm_machine(monkeypatch):
+    """This machine has space and answers soon, whatever else it does."""
+    monkeypatch.setattr(hpsearch.diagnosis, "_SLOW_SECONDS", 60.0)
+    have_space(monkeypatch, 1 << 40)
+
+
+def have_space(monkeypatch, free):
+    usage = shutil.disk_usage("/")._replace(free=free)
+    monkeypatch.setattr(hpsearch.diagnosis, "disk_usage", lambda _: usage)
+
+
 def look(url, tracking="none"):
     return list(diagnose(url, tracking, Commands()))
 
@@ -220,6 +232,15 @@ def test_an_older_schema_is_brought_up_to_date_by_start(database_url, monkeypatc
 
 
 @pytest.mark.usefixtures("study")
+def test_a_slow_answer_is_a_warning(database_url, monkeypatch):
+    """Workers would wait for it at every claim."""
+    monkeypatch.setattr(hpsearch.diagnosis, "_SLOW_SECONDS", 0.0)
+    (found,) = not_ok(look(database_url))
+    assert (found.check, found.verdict) == ("database", Verdict.WARNING)
+    assert "workers will wait for it" in found.said
+
+
+@pytest.mark.usefixtures("study")
 def test_a_newer_schema_is_wrong(database_url, database):
     """A database that a newer hpsearch wrote is named as such."""
     with database.writing() as connection:
@@ -267,8 +288,7 @@ def test_little_disk_space_is_said(tmp_path, monkeypatch, free, verdict):
     """Below 1 GB it is a warning, below 50 MB it is wrong."""
     url = f"sqlite:///{tmp_path / 'a.db'}"
     open_database(url, create=True).close()
-    usage = shutil.disk_usage(tmp_path)._replace(free=free)
-    monkeypatch.setattr(hpsearch.diagnosis.shutil, "disk_usage", lambda _: usage)
+    have_space(monkeypatch, free)
     assert worst(look(url)) == verdict
 
 
