@@ -51,12 +51,3 @@ def test_a_newer_database_is_refused(hpsearch: Command, begun: str):
         line = refusal(hpsearch, *command, "--database", begun)
         assert "another version of hpsearch" in line
         assert "9999" in line
-
-
-def test_another_study_under_the_same_name_is_refused(hpsearch: Command, begun: str):
-    """Other settings under a name that is taken are named, with the option for another name."""
-    changed = SMALL_STUDY.replace("epochs = 3", "epochs = 4")
-    file = hpsearch.write("changed.toml", changed)
-    line = refusal(hpsearch, "start", file, "--database", begun, *LOCAL)
-    assert "epochs" in line
-    assert "--name small-2" in line

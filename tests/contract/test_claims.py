@@ -130,7 +130,7 @@ def test_many_claimers_at_once_never_share_a_trial(database_url, make_spec, comp
 
 CLAIMER = """
 import sys
-from hpsearch.store.claims import claim, known_trials
+from hpsearch.store.claims import claim
 from hpsearch.store.database import clock, open_database
 from hpsearch.store.workers import register_worker
 

@@ -125,6 +125,7 @@ def test_broken_connections_open_the_test_split_once(
     """However often the connection breaks around an opening, there is one, with its figure."""
     study = make_real_study()
     run_worker(WorkerOptions(database_url, study.name), threading.Event())
+    breaking.clear()  # of what broke around the search
     for number in range(1, 9):
         open_sealed_test(database_url, study.name, None, again=True)
         assert openings.test_figure(database, study.id)["openings"] == number
