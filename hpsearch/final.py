@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ def open_sealed_test(
     study_name: str,
     data_dir: Path | None,
     again: bool = False,
+    forsaken: Callable[[], bool] = lambda: False,
 ) -> None:
     """Open the test split once, in this process; its result is in the database afterwards.
 
@@ -47,13 +49,17 @@ def open_sealed_test(
         study_name: A complete study.
         data_dir: Folder with data files, None for the default places.
         again: Whether to open the split once more when its figure is known already.
+        forsaken: True when nobody waits for the figure any more; a database that is out of reach
+            is then not waited for either.
 
     Raises:
+        DatabaseUnavailableError: If the database is out of reach for longer than patience lasts.
         UserError: If the study is not complete, has no winner, or holds no rows out.
     """
     from threadpoolctl import threadpool_limits
 
-    database = open_database(database_url, write=True, patience=Patience(threading.Event()))
+    patience = Patience(threading.Event(), forsaken=forsaken)
+    database = open_database(database_url, write=True, patience=patience)
     try:
         study = load_study(database, study_name)
         _check_ready(study)

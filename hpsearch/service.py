@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from hpsearch.data.prepared import Prepared, prepare
 from hpsearch.data.sources import check_test_rows
 from hpsearch.errors import (
+    DatabaseUnavailableError,
     HpsearchError,
     Interrupted,
     StudyChangedError,
@@ -28,7 +29,7 @@ from hpsearch.final import open_sealed_test
 from hpsearch.launch.fork_server import warm_up
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
-from hpsearch.launch.local import LocalLauncher, physical_cores, run_in_process
+from hpsearch.launch.local import LocalLauncher, parent_died, physical_cores, run_in_process
 from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
 from hpsearch.search.sampling import check_sampler
@@ -155,19 +156,19 @@ class Search:
             The study as it is now, complete.
 
         Raises:
-            Interrupted: After Ctrl-C or SIGTERM; every unfinished trial was handed back.
+            Interrupted: After Ctrl-C or SIGTERM; what nobody could hand back is free when its
+                lease lapses.
             DatabaseUnavailableError: If the database is out of reach for too long.
             HpsearchError: If workers keep dying.
         """
         database, self._watch = self.opened, watch
         self._mirror = Mirror.start(self._options.database, self._options.tracking, study.name)
-        with self._stop.installed():
+        with self._stop.installed(), self._interruptible(database, study):
             if study.state != "complete":
                 self._search(database, study)
             study = load_study(database, study.name)
             if self.test_is_due(study):
-                self._show(replace(_progress(database, study, 0, 0.0), phase="final"))
-                run_in_process(open_sealed_test, database.url, study.name, self._options.data_dir)
+                self._test(database, study)
         return study
 
     def document(self, study: StoredStudy) -> dict[str, Any]:
@@ -221,6 +222,18 @@ class Search:
         if self._shown is not None:
             self._watch(replace(self._shown, outage=outage))
 
+    @contextmanager
+    def _interruptible(self, database: Database, study: StoredStudy) -> Iterator[None]:
+        """Let whatever a wish to stop has ended, the wait for a database too, be interrupted."""
+        try:
+            yield
+        except (Interrupted, DatabaseUnavailableError) as error:
+            if not self._stop.event.is_set():
+                raise
+            with suppress(DatabaseUnavailableError):  # else the next `start` does it
+                recover_dead_workers(database, study.id, blame=False)
+            raise Interrupted(study.name) from error
+
     def _search(self, database: Database, study: StoredStudy) -> None:
         # Workers that died before this `start` died with the one before, or were killed after it.
         recover_dead_workers(database, study.id, blame=False)
@@ -237,9 +250,21 @@ class Search:
                 self._stop.event.wait(_WATCH_SECONDS)
         finally:
             self._dismiss(launcher)
+        self._go_on()
+
+    def _test(self, database: Database, study: StoredStudy) -> None:
+        """Open the test split, and show that it is being done; a wish to stop ends it."""
+
+        def look() -> None:
+            self._go_on()
+            self._show(replace(_progress(database, study, 0, 0.0), phase="final", round=None))
+
+        arguments = (database.url, study.name, self._options.data_dir, False, parent_died)
+        run_in_process(open_sealed_test, *arguments, meanwhile=look)
+
+    def _go_on(self) -> None:
         if self._stop.event.is_set():
-            recover_dead_workers(database, study.id, blame=False)
-            raise Interrupted(study.name)
+            raise Interrupted(self.spec.name)
 
     def _dismiss(self, launcher: Launcher) -> None:
         """Ask the workers to leave; end those that do not."""

@@ -120,7 +120,7 @@ def _run(search: Search, console: Console, *, as_json: bool) -> None:
     from hpsearch.cli.output import print_json
     from hpsearch.errors import Interrupted
     from hpsearch.report.live import watching
-    from hpsearch.report.summary import print_interrupted, print_opening, print_result
+    from hpsearch.report.summary import print_opening, print_result
     from hpsearch.store.reading import ranges_document
 
     study = search.open()
@@ -129,10 +129,7 @@ def _run(search: Search, console: Console, *, as_json: bool) -> None:
         with watching(console, study.spec) as watch:
             study = search.run(study, watch)
     except Interrupted:
-        document = search.document(study)
-        print_interrupted(console, study, document)
-        if as_json:
-            print_json(document)
+        _show_interrupted(search, console, study, as_json=as_json)
         raise typer.Exit(130) from None
     document = search.document(study)
     print_result(console, study, document, ranges_document(search.opened, study))
@@ -141,6 +138,24 @@ def _run(search: Search, console: Console, *, as_json: bool) -> None:
     _finish_mirror(search, console, study)
     if document["winner"] is None:
         raise typer.Exit(1)
+
+
+def _show_interrupted(
+    search: Search, console: Console, study: StoredStudy, *, as_json: bool
+) -> None:
+    """Say how far the study is, or that the database, which knows, cannot be asked."""
+    from hpsearch.cli.output import print_json
+    from hpsearch.errors import DatabaseUnavailableError
+    from hpsearch.report.summary import print_interrupted, print_interrupted_unseen
+
+    try:
+        document = search.document(study)
+    except DatabaseUnavailableError as error:
+        print_interrupted_unseen(console, study, str(error))
+        return
+    print_interrupted(console, study, document)
+    if as_json:
+        print_json(document)
 
 
 def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None:

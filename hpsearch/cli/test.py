@@ -17,7 +17,7 @@ def test(
     """Score the winner on the test split; every opening is counted and reported."""
     from hpsearch.cli.output import emit
     from hpsearch.final import open_sealed_test
-    from hpsearch.launch.local import run_in_process
+    from hpsearch.launch.local import parent_died, run_in_process
     from hpsearch.report.summary import print_test
     from hpsearch.store.database import open_database
     from hpsearch.store.openings import test_figure
@@ -25,6 +25,6 @@ def test(
 
     with closing(open_database(database)) as store:
         study = load_study(store, name)
-        run_in_process(open_sealed_test, database, name, data_dir, True)
+        run_in_process(open_sealed_test, database, name, data_dir, True, parent_died)
         figure = test_figure(store, study.id)
     emit(figure, as_json=as_json, people=lambda console: print_test(console, name, figure))

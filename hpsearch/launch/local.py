@@ -22,6 +22,9 @@ from hpsearch.launch.launcher import WorkerEnd
 from hpsearch.launch.stopping import until_stopped
 from hpsearch.worker import WorkerOptions, run_worker
 
+# How often whoever waits for another process looks whether it is to wait any longer.
+_LOOK_SECONDS = 0.2
+
 
 @dataclass(frozen=True)
 class _Child:
@@ -74,8 +77,17 @@ class LocalLauncher:
             child.process.join()
 
 
-def run_in_process(function: Callable[..., None], *arguments: object) -> None:
+def run_in_process(
+    function: Callable[..., None],
+    *arguments: object,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Run a function in a process of its own and wait for it.
+
+    Args:
+        function: What to run.
+        arguments: Its arguments.
+        meanwhile: Called several times a second; the process is killed if it raises.
 
     Raises:
         UserError: With the function's own sentence, if it raised one.
@@ -83,9 +95,12 @@ def run_in_process(function: Callable[..., None], *arguments: object) -> None:
     """
     child = _spawn(_call, function, *arguments)
     try:
-        child.process.join()
+        while child.process.is_alive():
+            meanwhile()
+            child.process.join(_LOOK_SECONDS)
     except BaseException:
         child.process.kill()  # Ctrl-C: nothing goes on behind the prompt
+        child.process.join()
         raise
     end = _end(child)
     if end.mistake:
@@ -124,7 +139,7 @@ def _worker_process(messages: Connection, options: WorkerOptions) -> None:
     # Ctrl-C reaches the whole process group; `start` decides what it means for workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    _report(messages, lambda: until_stopped(lambda: run_worker(options, stop, _parent_died), stop))
+    _report(messages, lambda: until_stopped(lambda: run_worker(options, stop, parent_died), stop))
 
 
 def _call(messages: Connection, function: Callable[..., None], *arguments: object) -> None:
@@ -151,7 +166,8 @@ def _tell(messages: Connection, kind: str, message: str) -> None:
         messages.send((kind, message))
 
 
-def _parent_died() -> bool:
+def parent_died() -> bool:
+    """Whether the process that started this one is gone."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
 

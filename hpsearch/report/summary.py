@@ -73,6 +73,15 @@ def print_interrupted(console: Console, study: StoredStudy, document: JSON) -> N
     )
 
 
+def print_interrupted_unseen(console: Console, study: StoredStudy, outage: str) -> None:
+    """The same where the database is away, which alone knows how far the study is."""
+    console.print(
+        f"{study.name}: stopped while its database is away ({outage}); nothing is lost. "
+        "The same command goes on.",
+        markup=False,
+    )
+
+
 def _counts(document: JSON) -> str:
     parts = [f"{document[TrialState.COMPLETE]} complete"]
     parts += [

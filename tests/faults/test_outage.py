@@ -71,6 +71,6 @@ def test_ctrl_c_is_heard_while_the_server_is_away(hpsearch: Command, started: St
     heard(search, "trying again")
     search.send_signal(signal.SIGINT)
     _, err = search.communicate(timeout=15)
-    assert search.returncode == 2, err
+    assert search.returncode == 130, err
     assert "Traceback" not in err
     until(lambda: not session_of(search), "the end of every process", seconds=10)

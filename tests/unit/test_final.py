@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpsearch.errors import UserError
+from hpsearch.errors import DatabaseUnavailableError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.store.database import open_database
 from hpsearch.store.studies import create_study
@@ -32,3 +32,16 @@ def test_without_a_test_split_the_advice_suits_the_source(tmp_path, source, spli
     with pytest.raises(UserError) as caught:
         open_sealed_test(url, "a", None)
     assert str(caught.value).endswith(f"under a new name with split = {split}")
+
+
+def test_nobody_waits_for_a_database_for_whom_nobody_waits(tmp_path, monkeypatch):
+    """Once its `start` is gone, an opening that finds the database away ends at once."""
+
+    def away(*_args, **_options):
+        raise DatabaseUnavailableError("nobody there")
+
+    url = f"sqlite:///{tmp_path}/a.db"
+    open_database(url, create=True).close()
+    monkeypatch.setattr("hpsearch.store.database._check_tables", away)
+    with pytest.raises(DatabaseUnavailableError, match=r"^nobody there$"):
+        open_sealed_test(url, "a", None, forsaken=lambda: True)

@@ -1,12 +1,13 @@
 """Every launcher starts, counts, stops and reports workers the same way."""
 
+import multiprocessing
 import threading
 import time
 
 import pytest
 
 from hpsearch.data.prepared import prepare
-from hpsearch.errors import HpsearchError, UserError
+from hpsearch.errors import HpsearchError, Interrupted, UserError
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.local import LocalLauncher, run_in_process
 from hpsearch.store.database import open_database
@@ -106,6 +107,17 @@ def test_run_in_process_hands_errors_back():
         run_in_process(_mistake)
     with pytest.raises(HpsearchError, match="killed by signal 9"):
         run_in_process(_die)
+
+
+def test_nobody_waits_for_a_process_longer_than_they_want_to():
+    """Whatever is raised while a process runs ends the wait, and the process with it."""
+
+    def look():
+        raise Interrupted("enough")
+
+    with pytest.raises(Interrupted):
+        run_in_process(time.sleep, 30, meanwhile=look)
+    assert multiprocessing.active_children() == []
 
 
 def _mistake():
