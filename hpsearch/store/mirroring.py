@@ -23,7 +23,7 @@ from hpsearch.errors import DatabaseError
 from hpsearch.seeds import Purpose
 from hpsearch.states import FINISHED, UNFINISHED
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock
+from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.reading import Curve, curves, trial_rows
 
 # First key of PostgreSQL's advisory locks, so that other programs' locks are not met.
@@ -145,6 +145,7 @@ def write_mirror(
             connection.execute(update(tables.mirror).where(mine).values(**values))
 
 
+@retried
 def mirror_progress(database: Database, study_name: str) -> tuple[int, int]:
     """Trials that the mirror has copied, and trials that are finished."""
     round_, trial = tables.round_.c, tables.trial.c

@@ -70,6 +70,7 @@ def trials_document(database: Database, study: StoredStudy) -> list[JSON]:
     ]
 
 
+@retried
 def ranges_document(database: Database, study: StoredStudy) -> list[JSON]:
     """The document of `ranges --json`: the ledger, ordered by round and dimension.
 

@@ -18,8 +18,9 @@ from hpsearch.store import database as store
 from hpsearch.store import openings, tables
 from hpsearch.store import patience as patience_module
 from hpsearch.store.database import Database, open_database
+from hpsearch.store.mirroring import mirror_progress
 from hpsearch.store.patience import Patience
-from hpsearch.store.reading import trials_document
+from hpsearch.store.reading import ranges_document, trials_document
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import register_worker, worker_stopped, workers_heard_of
 from hpsearch.worker import Worker, WorkerOptions, run_worker
@@ -130,6 +131,16 @@ def test_broken_connections_open_the_test_split_once(
         open_sealed_test(database_url, study.name, None, again=True)
         assert openings.test_figure(database, study.id)["openings"] == number
     assert {"before", "after"} <= set(breaking)
+
+
+def test_broken_connections_hide_no_result(database, database_url, finished_study, breaking):
+    """What a finished search still has to read, it reads although the connection breaks."""
+    ledger = ranges_document(database, finished_study)
+    with closing(open_database(database_url, patience=Patience(threading.Event()))) as patient:
+        for _ in range(10):
+            assert ranges_document(patient, finished_study) == ledger
+            assert mirror_progress(patient, "small") == (0, 28)
+    assert {"before", "after"} == set(breaking)
 
 
 # ------------------------------------------------------------------- what passes
