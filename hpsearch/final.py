@@ -113,10 +113,12 @@ def _open(
     result = _figure(study, opening, settings, member, prepared, data_dir)
     try:
         finish_opening(database, opening, result, final_result(member, result["score"]))
-    except LeaseLostError:
+    except LeaseLostError as error:
         # Another process has taken the same opening up. If it was faster the figure is there.
         if again or test_figure(database, study.id) is None:
-            raise
+            raise LeaseLostError(
+                f"{study.name}: {error}; `hpsearch show {study.name}` will have its figure"
+            ) from error
 
 
 def train_final(settings: TrialSettings, seed: int, prepared: Prepared) -> TrainedMember:

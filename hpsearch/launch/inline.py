@@ -7,7 +7,7 @@ import time
 import traceback
 from queue import SimpleQueue
 
-from hpsearch.errors import UserError
+from hpsearch.errors import HpsearchError, UserError
 from hpsearch.launch.launcher import WorkerEnd
 from hpsearch.worker import WorkerOptions, run_worker
 
@@ -56,6 +56,8 @@ class InlineLauncher:
             run_worker(self._options, self._stop)
         except UserError as error:
             self._ended.put(WorkerEnd(str(error), mistake=True))
+        except HpsearchError as error:
+            self._ended.put(WorkerEnd(str(error)))
         except Exception as error:  # noqa: BLE001 - a thread's last words, as a process has them
             traceback.print_exc()
             self._ended.put(WorkerEnd(f"{type(error).__name__}: {error}"))

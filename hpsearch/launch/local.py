@@ -153,6 +153,8 @@ def _report(messages: Connection, work: Callable[[], object]) -> None:
         work()
     except UserError as error:
         _tell(messages, "mistake", str(error))
+    except HpsearchError as error:
+        _tell(messages, "failure", str(error))
     except Exception as error:
         _tell(messages, "crash", f"{type(error).__name__}: {error}")
         raise

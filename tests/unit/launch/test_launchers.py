@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hpsearch.data.prepared import prepare
-from hpsearch.errors import HpsearchError, Interrupted, UserError
+from hpsearch.errors import HpsearchError, Interrupted, LeaseLostError, UserError
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.local import LocalLauncher, run_in_process
 from hpsearch.store.database import open_database
@@ -100,13 +100,16 @@ def test_stop_is_obeyed(kind, options):
     assert launcher.wait(20)
 
 
-def test_run_in_process_hands_errors_back():
-    """A function in a process of its own: mistakes keep their words, deaths name the cause."""
+def test_run_in_process_hands_errors_back(capfd):
+    """Errors raised on purpose keep their words, without a traceback; deaths name the cause."""
     run_in_process(time.sleep, 0)
     with pytest.raises(UserError, match="it was me"):
         run_in_process(_mistake)
+    with pytest.raises(HpsearchError, match=r"^somebody was faster$"):
+        run_in_process(_slow)
     with pytest.raises(HpsearchError, match="killed by signal 9"):
         run_in_process(_die)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_nobody_waits_for_a_process_longer_than_they_want_to():
@@ -122,6 +125,10 @@ def test_nobody_waits_for_a_process_longer_than_they_want_to():
 
 def _mistake():
     raise UserError("it was me")
+
+
+def _slow():
+    raise LeaseLostError("somebody was faster")
 
 
 def _die():
