@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,5 +55,5 @@ def _work(given: WorkerOptions, stop: threading.Event, console: Console, *, wait
             console.print(f"{name}: already finished; there is nothing to work on.")
             return
     console.print(f"{name}: working; Ctrl-C leaves, unfinished trials are handed back")
-    committed = run_worker(given, stop, told=console.print)
+    committed = run_worker(given, stop, told=partial(console.print, markup=False))
     console.print(f"{name}: {committed} trials done")

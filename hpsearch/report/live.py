@@ -86,7 +86,7 @@ class _PlainLines:
     def show(self, progress: Progress) -> None:
         """Print a line if a stage has begun, the last line is old, or the database is away."""
         if progress.outage is not None:
-            self._console.print(progress.outage)
+            self._console.print(progress.outage, markup=False)
             return
         seconds = self._estimate.seconds(progress)
         stage = (progress.phase, progress.round)

@@ -43,6 +43,16 @@ def test_plain_output_has_a_line_per_round_with_the_time_left():
     assert len(lines) == 2
 
 
+def test_an_outage_is_printed_as_it_was_said():
+    """A path may hold brackets, which are no markup."""
+    said = "sqlite:////data [/new]/a.db: is locked; trying again"
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), width=100, force_terminal=terminal)
+        with watching(console, SPEC) as watch:
+            watch(progress(100, 0.0, outage=said))
+        assert said in console.file.getvalue()
+
+
 def test_the_live_screen_shows_what_matters():
     """On a terminal: round, done, running, left, best, time left and workers on one screen."""
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
