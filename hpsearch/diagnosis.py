@@ -143,7 +143,7 @@ def _journal(look: Inspection, commands: Commands) -> Finding:
     if mode == "wal":
         return Finding("journal", OK, f"write-ahead log; writers wait {seconds:.0f} s for others")
     said = f"journal_mode is {mode}: readers and writers wait for each other"
-    return Finding("journal", WARNING, said, command=commands.list())
+    return Finding("journal", WARNING, said, command=commands.list_studies())
 
 
 def _clock(look: Inspection) -> Finding:

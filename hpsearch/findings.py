@@ -16,6 +16,8 @@ class Verdict(StrEnum):
     WRONG = "wrong"
 
 
+# How a command is told that nothing is to be copied to MLflow.
+_NO_TRACKING = " --tracking none"
 _BY_WEIGHT = (Verdict.WRONG, Verdict.WARNING, Verdict.OK)
 
 
@@ -79,9 +81,10 @@ class Commands:
         return f"hpsearch test {study}{self.database}"
 
     def sync(self, study: str) -> str:
-        """Bring MLflow up to date."""
-        return f"hpsearch sync {study}{self.database}{self.tracking}"
+        """Bring MLflow up to date; where none is wanted, the default one, as `sync` needs one."""
+        tracking = "" if self.tracking == _NO_TRACKING else self.tracking
+        return f"hpsearch sync {study}{self.database}{tracking}"
 
-    def list(self) -> str:
+    def list_studies(self) -> str:
         """Open the database as every command does."""
         return f"hpsearch list{self.database}"

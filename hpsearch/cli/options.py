@@ -60,17 +60,24 @@ DEFAULT_DATABASE = "sqlite:///hpsearch.db"
 DEFAULT_TRACKING = "sqlite:///mlflow.db"
 
 
-def commands(database: str, tracking: str) -> Commands:
-    """Commands that mean these addresses; what is the default here need not be typed."""
+def commands(database: str, tracking: str | None) -> Commands:
+    """Commands that mean these addresses; what is the default here need not be typed.
+
+    Args:
+        database: Where studies are stored.
+        tracking: MLflow's tracking address, or "none"; None for the default.
+    """
     from hpsearch.findings import Commands
 
+    usual_database = os.environ.get(_DATABASE_VARIABLE) or DEFAULT_DATABASE
+    usual_tracking = os.environ.get(_TRACKING_VARIABLE) or DEFAULT_TRACKING
     return Commands(
-        _option("--database", database, os.environ.get(_DATABASE_VARIABLE) or DEFAULT_DATABASE),
-        _option("--tracking", tracking, os.environ.get(_TRACKING_VARIABLE) or DEFAULT_TRACKING),
+        _option("--database", database, usual_database),
+        _option("--tracking", tracking or usual_tracking, usual_tracking),
     )
 
 
 def _option(name: str, address: str, default: str) -> str:
     from hpsearch.tracking.destination import redacted
 
-    return "" if address in {default, "none"} else f" {name} {shlex.quote(redacted(address))}"
+    return "" if address == default else f" {name} {shlex.quote(redacted(address))}"

@@ -62,8 +62,7 @@ def test_a_damaged_study_is_named_with_what_mends_it(small: Command):
     assert line.startswith("wrong")
     assert "rows of small: search 2: finished, but Optuna's state says otherwise" in line
     mended = line.split("`hpsearch ")[1].rstrip("`").split()
-    lean = ("--tracking", "none", "--no-test", "--launcher", "inline")
-    assert small.here(*mended, *lean).returncode == 0
+    assert small.here(*mended, "--no-test", "--launcher", "inline").returncode == 0
     assert {study["study"] for study in small.json("list")} == {"small", "small-again"}
 
 
@@ -91,7 +90,7 @@ def test_a_killed_search_is_a_warning_that_start_mends(hpsearch: Command, starte
     code, found = examined(hpsearch, "--tracking", "none")
     assert code == 0
     assert {(f["check"], f["verdict"]) for f in found} == {("workers", "warning")}
-    assert {f["command"] for f in found} == {"hpsearch start slow"}
+    assert {f["command"] for f in found} == {"hpsearch start slow --tracking none"}
     hpsearch("start", "slow", "--tracking", "none", "--no-test")
     assert examined(hpsearch, "--tracking", "none") == (0, [])
 
