@@ -47,7 +47,10 @@ class Sample:
         """How the trials were chosen, so that they can be again."""
         if self.number is not None:
             return "the trial that was named"
-        return f"{found} at random; --trials {self.count} --seed {self.seed} chooses them again"
+        options = f"--trials {self.count} --seed {self.seed}"
+        if self.purpose is not None:
+            options += f" --purpose {self.purpose}"
+        return f"{found} at random; {options} chooses them again"
 
     def of(self, record: StudyRecord) -> list[RecordedTrial]:
         """The trials that are meant.

@@ -174,6 +174,10 @@ def test_the_choice_of_trials_is_seeded(database, trained):
     assert len({tuple(names) for names in chosen.values()}) > 1
     confirmed = Sample(1000, None, Purpose.CONFIRMATION, 0).of(record)
     assert [t.name for t in confirmed] == [f"confirmation {n}" for n in range(4)]
+    typed = "--trials 4 --seed 1"
+    assert f"; {typed} chooses them again" in Sample(4, None, None, 1).said(4)
+    of_purpose = Sample(4, None, Purpose.CONFIRMATION, 1).said(4)
+    assert f"; {typed} --purpose confirmation chooses them again" in of_purpose
 
 
 def test_a_trial_that_cannot_be_replayed_is_one_line(database, study):
