@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import disk_usage
@@ -102,7 +103,8 @@ def _file_system(path: Path) -> Finding:
         f"{path} is on {kind}, whose locks SQLite cannot trust: use PostgreSQL, or end every "
         "process of hpsearch and move the file to a disk of this machine"
     )
-    return Finding("file system", WRONG, said, command=f"mv {path}* /LOCAL/FOLDER/")
+    command = f"mv {shlex.quote(str(path))}* /LOCAL/FOLDER/"
+    return Finding("file system", WRONG, said, command=command)
 
 
 def _disk_space(path: Path) -> Finding:
@@ -112,7 +114,7 @@ def _disk_space(path: Path) -> Finding:
     if free >= _LITTLE_BYTES:
         return Finding("disk space", OK, said)
     verdict = WARNING if free >= _FEW_BYTES else WRONG
-    command = f"rm -r {cache_folder() / 'prepared'}"
+    command = f"rm -r {shlex.quote(str(cache_folder() / 'prepared'))}"
     return Finding("disk space", verdict, f"only {said}", command=command)
 
 

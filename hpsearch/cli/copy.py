@@ -13,6 +13,7 @@ from hpsearch.cli.options import DEFAULT_DATABASE
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hpsearch.findings import Commands
     from hpsearch.store.copying import CopyReport
 
 
@@ -32,14 +33,18 @@ def copy(
     from hpsearch.report.live import copying
     from hpsearch.store.copying import copy_study
     from hpsearch.store.database import open_database
+    from hpsearch.store.mirroring import read_mirror
+    from hpsearch.store.studies import load_study
 
     console = console_for(as_json=False, quiet=quiet)
     with closing(open_database(database)) as source, copying(console) as watch:
         report = copy_study(source, to, name, new_name, watch)
-    _print_report(console, report, to)
+        mirror = read_mirror(source, load_study(source, name).id)
+    there = options.commands(to, mirror.destination if mirror else None)
+    _print_report(console, report, to, there)
 
 
-def _print_report(console: Console, report: CopyReport, to: str) -> None:
+def _print_report(console: Console, report: CopyReport, to: str, there: Commands) -> None:
     from hpsearch.report.numbers import count
     from hpsearch.report.tables import new_table
     from hpsearch.tracking.destination import redacted
@@ -48,17 +53,15 @@ def _print_report(console: Console, report: CopyReport, to: str) -> None:
     for copied in report.tables:
         table.add_row(copied.name, str(copied.rows), copied.digest)
     console.print(table)
-    there = redacted(to)
     console.print(
-        f"{report.study}: {count(report.trials, 'trial')} copied to {there}; every row was read "
-        "back and is equal.",
+        f"{report.study}: {count(report.trials, 'trial')} copied to {redacted(to)}; every row was "
+        "read back and is equal.",
         markup=False,
     )
     if report.freed:
         held = count(report.freed, "trial")
         console.print(f"{held} that workers held when they died will be trained again there.")
     console.print(
-        "Left out is how far MLflow has the study: "
-        f"`hpsearch sync {report.study} --database {there}` copies the copy.",
+        f"Left out is how far MLflow has the study: `{there.sync(report.study)}` copies the copy.",
         markup=False,
     )

@@ -11,7 +11,9 @@ import optuna
 import pytest
 from optuna.storages._rdb.models import BaseModel
 from sqlalchemy import func, select, text, update
+from typer.testing import CliRunner
 
+from hpsearch.cli.main import app
 from hpsearch.errors import DatabaseError, HpsearchError, StudyFileError, UnknownStudyError
 from hpsearch.store import copying, tables
 from hpsearch.store.bulk import STUDY_TABLES, TRIAL_TABLES
@@ -92,6 +94,16 @@ def tested_study(database, finished_study, make_worker, complete_with):
     mine.set_user_attr("note", {"deep": [1, None, "ä"]})
     mine.enqueue_trial({"learning_rate": 0.5}, user_attrs={"why": "tried by hand"})
     return finished_study
+
+
+def test_the_copy_of_a_copy_in_mlflow_is_typed_as_it_stands(tmp_path, finished_study, database):
+    """What `copy` suggests names both addresses, MLflow's as the original has it, quoted."""
+    write_mirror(database, finished_study.id, "sqlite:///my runs.db", 28)
+    to = f"sqlite:///{tmp_path / 'my copy.db'}"
+    result = CliRunner().invoke(app, ["copy", "small", "--database", database.url, "--to", to])
+    said = " ".join(result.output.split())
+    wanted = f"`hpsearch sync small --database '{to}' --tracking 'sqlite:///my runs.db'` copies"
+    assert wanted.replace(" ", "") in said.replace(" ", "")
 
 
 # ------------------------------------------------------------------------ equality

@@ -285,19 +285,25 @@ def test_a_file_without_a_write_ahead_log_is_a_warning(tmp_path):
 
 @pytest.mark.parametrize(("free", "verdict"), [(1 << 31, "ok"), (1 << 29, "warning"), (9, "wrong")])
 def test_little_disk_space_is_said(tmp_path, monkeypatch, free, verdict):
-    """Below 1 GB it is a warning, below 50 MB it is wrong."""
+    """Below 1 GB it is a warning, below 50 MB it is wrong; what to type is quoted for a shell."""
+    monkeypatch.setenv("HPSEARCH_CACHE", "/my cache")
     url = f"sqlite:///{tmp_path / 'a.db'}"
     open_database(url, create=True).close()
     have_space(monkeypatch, free)
-    assert worst(look(url)) == verdict
+    findings = look(url)
+    assert worst(findings) == verdict
+    commands = {f.command for f in not_ok(findings)}
+    assert commands <= {"rm -r '/my cache/prepared'"}
 
 
 def test_a_network_file_system_is_wrong(tmp_path, monkeypatch):
     """SQLite on one is named with its kind."""
-    url = f"sqlite:///{tmp_path / 'a.db'}"
+    file = tmp_path / "my studies.db"
+    url = f"sqlite:///{file}"
     open_database(url, create=True).close()
     monkeypatch.setattr(hpsearch.diagnosis, "network_filesystem", lambda _: "nfs4")
     (found,) = not_ok(look(url))
+    assert found.command == f"mv '{file}'* /LOCAL/FOLDER/"
     assert (found.check, found.verdict) == ("file system", Verdict.WRONG)
     assert "nfs4" in found.said
 
