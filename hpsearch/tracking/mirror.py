@@ -134,6 +134,7 @@ class _Follower:
         self._copy = copy
         self._finish = finish
         self._stop = stop
+        self._alone = False  # whoever has the lock writes the mirror's row, nobody else
         self._look_again = True
         self._pause = _PAUSE_SECONDS[0]
         self._reason = ""
@@ -166,7 +167,7 @@ class _Follower:
 
     def _attempt(self, lock: MirrorLock, *, last: bool) -> bool:
         try:
-            _take(lock)
+            self._take(lock)
             if self._look_again or last:
                 self._copy.look()
                 self._look_again = False
@@ -180,6 +181,12 @@ class _Follower:
         self._pause, self._failing_since = _PAUSE_SECONDS[0], None
         return True
 
+    def _take(self, lock: MirrorLock) -> None:
+        self._alone = False
+        self._alone = lock.take()
+        if not self._alone:
+            raise _BusyError("another mirror is copying this study")
+
     def _failed(self, error: Exception) -> None:
         """Write down why, and look at everything afresh next time."""
         self._look_again = True
@@ -189,6 +196,8 @@ class _Follower:
             self._failing_since = None  # the other one copies, or dies and loses its lock
         elif self._failing_since is None:
             self._failing_since = time.monotonic()
+        if not self._alone:
+            return
         try:
             self._copy.say(self._reason)
         except DatabaseError as unwritten:
@@ -209,6 +218,8 @@ class _Follower:
         )
 
     def _leave(self) -> None:
+        if not self._alone:
+            return
         try:
             self._copy.suspend()
             self._copy.say("stopped; `hpsearch sync` catches up")
@@ -227,11 +238,6 @@ class _Follower:
 
 class _BusyError(TrackingError):
     """Another mirror is at work, perhaps that of a `start` which was killed."""
-
-
-def _take(lock: MirrorLock) -> None:
-    if not lock.take():
-        raise _BusyError("another mirror is copying this study")
 
 
 def one_line(error: BaseException) -> str:

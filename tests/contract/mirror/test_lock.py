@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from hpsearch.store.mirroring import mirror_lock, read_mirror
+from hpsearch.store.mirroring import mirror_lock, read_mirror, write_mirror
 from hpsearch.tracking.mirror import DONE, follow
 from tests.contract.mirror.conftest import until
 
@@ -66,6 +66,25 @@ def test_giving_back_a_dropped_lock_does_not_fail(database):
     with mirror_lock(database, 1) as lock:
         assert lock.take()
         _drop_connections(database)
+
+
+class StoppedAtItsFirstRest(threading.Event):
+    """Asks to stop as soon as somebody waits."""
+
+    def wait(self, timeout=None):  # noqa: ARG002 - as the event's own
+        self.set()
+        return True
+
+
+def test_a_mirror_without_the_lock_says_nothing(database, study, tmp_path):
+    """The row is that of the mirror at work: who waits for it, and leaves, does not touch it."""
+    write_mirror(database, study.id, "sqlite:///mlflow.db", 5, experiment_id="1", run_id="2")
+    before, stop = read_mirror(database, study.id), StoppedAtItsFirstRest()
+    tracking = f"sqlite:///{tmp_path / 'other.db'}"
+    with mirror_lock(database, study.id) as lock:
+        assert lock.take()
+        assert follow(database.url, study.name, tracking, threading.Event(), stop) == DONE
+    assert read_mirror(database, study.id) == before
 
 
 @on_postgresql
