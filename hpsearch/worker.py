@@ -117,16 +117,34 @@ def run_worker(
         database.close()
 
 
-def wait_for_study(options: WorkerOptions, stop: threading.Event) -> bool:
+def wait_for_study(
+    options: WorkerOptions,
+    stop: threading.Event,
+    told: Callable[[str], None] = lambda _outage: None,
+) -> bool:
     """Wait until somebody has started the study; False if `stop` was set before.
+
+    Args:
+        options: The study, and where it will be.
+        stop: Set it to wait no longer.
+        told: Called with a sentence, once, where the database is out of reach meanwhile.
 
     Raises:
         UserError: If the database cannot be used.
     """
-    while not _is_there(options):
+    while True:
+        try:
+            if _is_there(options):
+                return True
+        except DatabaseUnavailableError as error:
+            told(f"{error}; trying again")
+            told = _silent
         if stop.wait(_WAIT_SECONDS):
             return False
-    return True
+
+
+def _silent(_outage: str) -> None:
+    """Say nothing: it was said before."""
 
 
 def _is_there(options: WorkerOptions) -> bool:

@@ -44,13 +44,15 @@ def worker(
 
 def _work(given: WorkerOptions, stop: threading.Event, console: Console, *, wait: bool) -> None:
     from hpsearch.store.database import open_database
+    from hpsearch.store.patience import Patience
     from hpsearch.store.studies import load_study
     from hpsearch.worker import run_worker, wait_for_study
 
     name = given.study
-    if wait and not wait_for_study(given, stop):
+    if wait and not wait_for_study(given, stop, told=console.print):
         return
-    with closing(open_database(given.database)) as store:
+    patience = Patience(stop, told=console.print) if wait else None
+    with closing(open_database(given.database, patience=patience)) as store:
         if load_study(store, name).state == "complete":
             console.print(f"{name}: already finished; there is nothing to work on.")
             return

@@ -23,7 +23,7 @@ from hpsearch.store.patience import Patience
 from hpsearch.store.reading import ranges_document, trials_document
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import register_worker, worker_stopped, workers_heard_of
-from hpsearch.worker import Worker, WorkerOptions, run_worker
+from hpsearch.worker import Worker, WorkerOptions, run_worker, wait_for_study
 from tests.contract.conftest import NeverSet, QuickObjective
 
 
@@ -229,6 +229,26 @@ def test_a_locked_file_is_waited_for(tmp_path, monkeypatch):
         assert write(patient) == 1
     assert len(outages) == 1
     assert "trying again" in outages[0]
+
+
+class Unhurried(threading.Event):
+    """A stop event that nobody sets, and on which nobody has to wait."""
+
+    def wait(self, timeout=None):  # noqa: ARG002 - as the event's own
+        return self.is_set()
+
+
+def test_a_worker_may_come_before_its_server(database_url, study, monkeypatch):
+    """Whoever waits for a study waits for the server too, and says so once."""
+    outages, said = iter([True, True, True, False]), []
+
+    def opened(url):
+        return away() if next(outages) else open_database(url)
+
+    monkeypatch.setattr("hpsearch.worker.open_database", opened)
+    options = WorkerOptions(database_url, study.name)
+    assert wait_for_study(options, Unhurried(), told=said.append)
+    assert said == ["nobody there; trying again"]
 
 
 # ------------------------------------------------------------------- connections
