@@ -36,10 +36,10 @@ from hpsearch.errors import (
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.engine import (
     DURABLE,
+    looking_options,
     now,
     one_at_a_time,
     parse_url,
-    read_only_options,
     reading_options,
     sqlite_file,
 )
@@ -297,7 +297,7 @@ def _check_tables(address: URL, *, create: bool) -> None:
     """Look before touching: another tool's database is left as it was found."""
     if address.get_backend_name() == "sqlite" and not _exists(address):
         return
-    engine = create_engine(address, **read_only_options(address))
+    engine = create_engine(address, **looking_options(address))
     try:
         with engine.connect() as connection:
             check_schema(connection, create=create)
@@ -455,7 +455,7 @@ def _sentence(error: DBAPIError) -> str:
         "No space left": "the server's disk is full; free some space there, nothing is lost",
         "disk I/O error": "the disk reports an error; check its space, then start again",
         "no such table": "its tables are gone; was the file replaced while hpsearch ran?",
-        "is locked": "another program has held the file locked for a minute; close it",
+        "is locked": "another program holds the file locked; close it",
         "Connection refused": "no server answers there; is it running?",
         "Is the server running": "no server answers there; is it running?",
         "is shutting down": "the server is shutting down",

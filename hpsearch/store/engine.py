@@ -95,17 +95,22 @@ def engine_options(url: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for this database."""
     if read_only := read_only_options(url):
         return read_only
+    patient = {"connect_args": connect_arguments(url)}
     if url.get_backend_name() == "sqlite":
-        return {
-            "connect_args": {"timeout": BUSY_SECONDS},
-            "pool_events": [(_tune_sqlite_connection, "connect")],
-        }
-    return {
-        "pool_pre_ping": True,
-        "pool_size": 2,
-        "max_overflow": 4,
-        "connect_args": _NOTICE_A_DEAD_NETWORK,
-    }
+        return patient | {"pool_events": [(_tune_sqlite_connection, "connect")]}
+    return patient | {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 4}
+
+
+def looking_options(url: URL) -> dict[str, Any]:
+    """Arguments of `create_engine` for a look at a database, which may be another program's."""
+    return read_only_options(url) or {"connect_args": connect_arguments(url)}
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What the driver is told: how long a locked file or a silent network is waited for."""
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": BUSY_SECONDS}
+    return dict(_NOTICE_A_DEAD_NETWORK)
 
 
 def read_only_options(url: URL) -> dict[str, Any]:

@@ -25,7 +25,14 @@ from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import optuna_has
 from hpsearch.store.database import check_address, check_schema, clock, explained
-from hpsearch.store.engine import engine_options, parse_url, reading_options, sqlite_file, tune
+from hpsearch.store.engine import (
+    connect_arguments,
+    engine_options,
+    parse_url,
+    reading_options,
+    sqlite_file,
+    tune,
+)
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.read_only import reading_uri
 from hpsearch.store.results import OPTUNA_STATE
@@ -71,7 +78,7 @@ def _reading_only(address: URL) -> dict[str, Any]:
         return {"creator": lambda: _open_file(path)}
     if address.get_backend_name() == "sqlite":
         return {}
-    return {"connect_args": {"connect_timeout": _PATIENCE_SECONDS}}
+    return {"connect_args": connect_arguments(address) | {"connect_timeout": _PATIENCE_SECONDS}}
 
 
 def _open_file(path: Path) -> sqlite3.Connection:

@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, create_engine, inspect, select, text, update
+from sqlalchemy.engine.default import DefaultDialect as Dialect
 from sqlalchemy.exc import DBAPIError
 
 import hpsearch.store.database
@@ -22,6 +23,7 @@ from hpsearch.store import tables
 from hpsearch.store.claims import claim
 from hpsearch.store.database import migrations_config, open_database
 from hpsearch.store.engine import parse_url
+from hpsearch.store.inspection import inspecting
 from hpsearch.store.reading import study_document, trials_document
 from hpsearch.store.results import commit
 from hpsearch.store.studies import load_study
@@ -403,6 +405,27 @@ def test_sqlite_is_tuned(request, tmp_path):
     with database.writing() as connection:
         assert connection.scalar(text("PRAGMA synchronous")) == 1
     database.close()
+
+
+def test_every_connection_has_an_end_to_its_patience(database_url, monkeypatch):
+    """A network that is cut while `start` or `doctor` looks first is noticed as it is later."""
+    told = []
+    make = Dialect.connect
+
+    def connect(self, *arguments, **keywords):
+        told.append(keywords)
+        return make(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Dialect, "connect", connect)
+    open_database(database_url).close()
+    with inspecting(database_url):
+        pass
+    if database_url.startswith("postgresql"):
+        wanted = {"connect_timeout", "keepalives_idle", "keepalives_count", "tcp_user_timeout"}
+        assert len(told) >= 3
+        assert all(wanted <= set(keywords) for keywords in told)
+    else:
+        assert {keywords["timeout"] for keywords in told} == {60}
 
 
 def test_readers_see_one_moment(database, study):
