@@ -177,7 +177,6 @@ def study_at(connection: Connection, study: StoredStudy) -> StoredStudy:
     )
 
 
-@retried
 def load_study(database: Database, name: str) -> StoredStudy:
     """The study of this name.
 
@@ -204,6 +203,7 @@ def is_complete(database: Database, study_id: int) -> bool:
     return found == "complete"
 
 
+@retried
 def study_names(database: Database) -> list[str]:
     """Names of all studies, oldest first."""
     with database.reading() as connection:

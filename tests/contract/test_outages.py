@@ -294,6 +294,16 @@ def test_patience_ends():
         Patience(threading.Event(), seconds=0.0)(away)
 
 
+def test_an_outage_is_said_once(database_url, study, monkeypatch):
+    """However many steps a question has, its error says for how long only once."""
+    patience = Patience(threading.Event(), seconds=0.0)
+    with closing(open_database(database_url, patience=patience)) as patient:
+        monkeypatch.setattr(Database, "_transaction", lambda *_, **__: away())
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            load_study(patient, study.name)
+    assert str(caught.value).count("for 0 minutes") == 1
+
+
 def test_a_wish_to_stop_ends_it_at_once():
     """Whoever is asked to stop does not wait for a database."""
     stop = threading.Event()
