@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -115,10 +116,19 @@ class Database:
 
     def call(self, operation: Callable[[], R]) -> R:
         """Call what may be called again, as often as this database's patience has it."""
+        return self.call_knowing(lambda _again: operation())
+
+    def call_knowing(self, operation: Callable[[bool], R]) -> R:
+        """Call what must know whether it is called again, and may have done its work already.
+
+        Args:
+            operation: Told False the first time: nothing can be done then.
+        """
+        tries = count()
 
         def once() -> R:
             with explained(self.engine.url):
-                return operation()
+                return operation(next(tries) > 0)
 
         return once() if self._patience is None else self._patience(once)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -43,7 +42,6 @@ class Opening:
     values: dict[str, Value]
 
 
-@retried
 def begin_opening(
     database: Database, study: StoredStudy, worker_id: int, *, again: bool
 ) -> Opening | None:
@@ -58,21 +56,45 @@ def begin_opening(
     Returns:
         None where the figure is known and the split is not to be opened again.
     """
-    optuna_id = database.storage.find_or_create_study(f"{study.name}/{Purpose.FINAL}")
-    with database.writing(durable=True) as connection:
-        # One after the other: two processes that open at once share one opening.
-        connection.execute(
-            select(tables.study.c.id).where(tables.study.c.id == study.id).with_for_update()
-        )
-        if not again and figure(connection, study.id) is not None:
-            return None
-        unfinished = connection.execute(
-            select(tables.opening).where(
-                tables.opening.c.study_id == study.id, tables.opening.c.finished.is_(None)
+    optuna_name = f"{study.name}/{Purpose.FINAL}"
+    optuna_id = database.call(lambda: database.storage.find_or_create_study(optuna_name))
+    token = new_token()
+
+    def begin(called_again: bool) -> Opening | None:
+        with database.writing(durable=True) as connection:
+            # One after the other: two processes that open at once share one opening.
+            connection.execute(
+                select(tables.study.c.id).where(tables.study.c.id == study.id).with_for_update()
             )
-        ).one_or_none()
-        opening = unfinished or _record(connection, database, study, optuna_id)
-        return _lease(connection, database.storage, study, opening, worker_id)
+            # A connection that broke may have broken after the commit.
+            held = _held(connection, study, token) if called_again else None
+            if held is not None:
+                return held
+            if not again and figure(connection, study.id) is not None:
+                return None
+            opening = _unfinished(connection, study.id)
+            opening = opening or _record(connection, database, study, optuna_id)
+            return _lease(connection, database.storage, study, opening, worker_id, token)
+
+    return database.call_knowing(begin)
+
+
+def _held(connection: Connection, study: StoredStudy, token: int) -> Opening | None:
+    """The opening whose final trial is leased with this token."""
+    opening = _unfinished(connection, study.id)
+    if opening is None:
+        return None
+    columns = tables.trial.c
+    mine = (columns.id == opening.trial_id) & (columns.token == token)
+    trial = connection.execute(select(tables.trial).where(mine)).one_or_none()
+    return None if trial is None else _as_opening(study, opening, trial, token)
+
+
+def _unfinished(connection: Connection, study_id: int) -> Row[Any] | None:
+    """The opening that has no result yet; there is one at most."""
+    columns = tables.opening.c
+    mine = (columns.study_id == study_id) & columns.finished.is_(None)
+    return connection.execute(select(tables.opening).where(mine)).one_or_none()
 
 
 def finish_opening(
@@ -83,15 +105,15 @@ def finish_opening(
     Raises:
         LeaseLostError: If another process has taken the opening up meanwhile.
     """
-    text, tries = json.dumps(result), count()
+    text = json.dumps(result)
 
-    def finish() -> None:
+    def finish(again: bool) -> None:
         with database.writing(durable=True) as connection:
             # A connection that broke may have broken after the commit.
-            if not next(tries) or not _says(connection, opening, text):
+            if not again or not _says(connection, opening, text):
                 _finish(connection, database.storage, opening, text, trial)
 
-    database.call(finish)
+    database.call_knowing(finish)
 
 
 def _finish(
@@ -197,10 +219,10 @@ def _lease(
     study: StoredStudy,
     opening: Row[Any],
     worker_id: int,
+    token: int,
 ) -> Opening:
     """Own the final trial from here on; whoever held it before cannot commit it any more."""
-    token, when = new_token(), clock(connection)
-    columns = tables.trial.c
+    when, columns = clock(connection), tables.trial.c
     end_attempts(connection, [opening.trial_id], AttemptOutcome.TAKEN_OVER, when)
     row = connection.execute(
         update(tables.trial)
@@ -219,6 +241,11 @@ def _lease(
         insert(tables.attempt).values(**attempt, outcome=AttemptOutcome.RUNNING, started=when)
     )
     storage.start(connection, [row.optuna_trial_id], when)
+    return _as_opening(study, opening, row, token)
+
+
+def _as_opening(study: StoredStudy, opening: Row[Any], row: Row[Any], token: int) -> Opening:
+    """An opening with its final trial, whose row is the second, leased with this token."""
     values = values_from(row._mapping["values"])  # noqa: SLF001 - `values` is a method of Row
     trial = ClaimedTrial(row.id, row.optuna_trial_id, row.number, row.seed, values)
     claim = Claim(token, Purpose.FINAL, row.round_id, opening.number, study.spec.space, (trial,))

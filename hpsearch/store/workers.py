@@ -7,7 +7,6 @@ import os
 import platform
 import socket
 from collections.abc import Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,15 @@ def register_worker(
     Returns:
         The worker's row and its name, HOST-PID.
     """
-    name, identity, tries = f"{socket.gethostname()}-{os.getpid()}", worker_identity(), count()
+    name, identity = f"{socket.gethostname()}-{os.getpid()}", worker_identity()
 
-    def register() -> int:
+    def register(again: bool) -> int:
         with database.writing() as connection:
             # A connection that broke may have broken after the commit.
-            known = _find_worker(connection, study_id, identity) if next(tries) else None
+            known = _find_worker(connection, study_id, identity) if again else None
             return known or _insert_worker(connection, study_id, name, identity, fingerprint)
 
-    return database.call(register), name
+    return database.call_knowing(register), name
 
 
 def _find_worker(connection: Connection, study_id: int, identity: str) -> int | None:

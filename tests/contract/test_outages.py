@@ -131,6 +131,8 @@ def test_broken_connections_open_the_test_split_once(
         open_sealed_test(database_url, study.name, None, again=True)
         assert openings.test_figure(database, study.id)["openings"] == number
     assert {"before", "after"} <= set(breaking)
+    finals = [trial for trial in rows(database, study) if trial["purpose"] == "final"]
+    assert [trial["attempts"] for trial in finals] == [1] * 8
 
 
 def test_broken_connections_hide_no_result(database, database_url, finished_study, breaking):
