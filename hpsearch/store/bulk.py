@@ -98,12 +98,18 @@ class BulkStorage(RDBStorage):
         address = parse_url(url)
         if create:
             _create_tables(address)
-        super().__init__(
-            address.render_as_string(hide_password=False),
-            engine_kwargs=engine_options(address),
-            skip_table_creation=True,
-            skip_compatibility_check=not create,
-        )
+        try:
+            super().__init__(
+                address.render_as_string(hide_password=False),
+                engine_kwargs=engine_options(address),
+                skip_table_creation=True,
+                skip_compatibility_check=not create,
+            )
+        except BaseException:
+            if "scoped_session" in vars(self):  # the last that is made before anything is asked
+                self.remove_session()
+                self.engine.dispose()
+            raise
         tune(self.engine)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

@@ -214,8 +214,12 @@ def _opened(address: URL, *, create: bool, patience: Patience | None) -> Databas
         _check_tables(address, create=create)
         url = address.render_as_string(hide_password=False)
         database = Database(_open_storage(url, create=create), patience)
-        if create:
-            _migrate(database.engine)
+        try:
+            if create:
+                _migrate(database.engine)
+        except BaseException:
+            database.close()  # whoever tries again opens another
+            raise
         return database
 
 

@@ -13,6 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from optuna.storages._rdb.storage import _VersionManager
 from sqlalchemy import CheckConstraint, create_engine, inspect, select, text, update
 from sqlalchemy.engine.default import DefaultDialect as Dialect
 from sqlalchemy.exc import DBAPIError
@@ -345,6 +346,29 @@ except DatabaseError as error:
     )
     assert done.stdout.endswith('the driver is missing; pip install "hpsearch[postgres]"\n')
     assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("refusing", ["_migrate", "check_table_schema_compatibility"])
+def test_an_opening_that_fails_leaves_no_connection(database_url, monkeypatch, refusing):
+    """Who tries for ten minutes must not use up the server's connections meanwhile."""
+    engines = []
+
+    def make(*arguments, **keywords):
+        engines.append(create_engine(*arguments, **keywords))
+        return engines[-1]
+
+    def refuse(asked):
+        engine = getattr(asked, "engine", asked)
+        engine.connect().close()
+        raise RuntimeError("not as it should be")
+
+    monkeypatch.setattr("sqlalchemy.engine.create_engine", make)
+    owner = hpsearch.store.database if refusing == "_migrate" else _VersionManager
+    monkeypatch.setattr(owner, refusing, refuse)
+    with pytest.raises((DatabaseError, RuntimeError), match="not as it should be"):
+        open_database(database_url, create=True)
+    assert engines
+    assert [engine.pool.checkedin() for engine in engines] == [0]
 
 
 # ---------------------------------------------------------- whose mistake it is
