@@ -10,11 +10,13 @@ import sqlite3
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
@@ -116,11 +118,20 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 def read_only_options(url: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for a file where nothing can be written; else none."""
     path = sqlite_file(url)
-    uri = reading_uri(path) if path is not None and path.exists() else None
-    if uri is None:
+    if path is None or not path.exists() or reading_uri(path) is None:
         return {}
-    connect = partial(sqlite3.connect, uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-    return {"creator": connect, "pool_events": [(_leave_transactions_to_us, "connect")]}
+    return {
+        "creator": partial(_connect_to_read, path),
+        "poolclass": NullPool,
+        "pool_events": [(_leave_transactions_to_us, "connect")],
+    }
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    # Asked every time: a file declared unchanging would be read without the log of whoever has
+    # begun to write it since.
+    uri = reading_uri(path) or f"file:{quote(str(path.resolve()))}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
 
 
 def reading_options(engine: Engine) -> dict[str, Any]:

@@ -5,8 +5,11 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL
 
 from hpsearch.errors import DatabaseError
+from hpsearch.store.engine import read_only_options
 from hpsearch.store.read_only import check_writable, reading_uri
 
 
@@ -53,6 +56,23 @@ def test_what_others_write_is_seen(file, forbid):
         writer.execute("INSERT INTO numbers VALUES (1)")
         with closing(sqlite3.connect(reading_uri(file), uri=True)) as connection:
             assert connection.execute("SELECT * FROM numbers").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_who_begins_to_write_later_is_seen(file, forbid, folder):
+    """An open database asks anew how it is read: a killed search is gone on with at any time."""
+    forbid(file.parent if folder else file)
+    url = URL.create("sqlite", database=str(file))
+    engine = create_engine(url, **read_only_options(url))
+
+    def numbers():
+        with engine.connect() as connection:
+            return connection.exec_driver_sql("SELECT * FROM numbers").fetchall()
+
+    assert numbers() == []
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("INSERT INTO numbers VALUES (1)")
+        assert numbers() == [(1,)]
 
 
 def test_a_log_that_cannot_be_read_is_not_left_out(file, forbid):
