@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -37,6 +37,7 @@ from hpsearch.errors import (
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.engine import (
     DURABLE,
+    READ_ONLY,
     looking_options,
     now,
     one_at_a_time,
@@ -111,7 +112,7 @@ class Database:
     @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[Connection]:
         """One short write transaction; `durable` ones are on the disk when this returns."""
-        with self._transaction(**{DURABLE: durable}) as connection:
+        with self._transaction(**{DURABLE: durable, READ_ONLY: False}) as connection:
             yield connection
 
     def call(self, operation: Callable[[], R]) -> R:
@@ -204,9 +205,12 @@ def open_database(
     address = check_address(url, create=create)
     if create or write:
         _check_place(address)
-    if patience is None:
-        return _opened(address, create=create, patience=None)
-    return patience(_opened, address, create=create, patience=patience)
+    opened = partial(_opened, address, create=create, patience=patience)
+    database = opened() if patience is None else patience(opened)
+    if not (create or write):
+        # Optuna's own questions too then take no lock, for which they would wait for writers.
+        database.engine.update_execution_options(**{READ_ONLY: True})
+    return database
 
 
 def _opened(address: URL, *, create: bool, patience: Patience | None) -> Database:

@@ -147,7 +147,7 @@ def shared_storage(request, tmp_path_factory):
 @pytest.fixture
 def database(database_url):
     """The same, open."""
-    database = open_database(database_url)
+    database = open_database(database_url, write=True)
     yield database
     database.close()
 

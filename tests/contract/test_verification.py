@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from contextlib import closing
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -18,6 +19,7 @@ from hpsearch.seeds import Purpose
 from hpsearch.store import tables
 from hpsearch.store.bulk import models
 from hpsearch.store.claims import claim
+from hpsearch.store.database import open_database
 from hpsearch.store.mirroring import write_mirror
 from hpsearch.store.optuna_rows import disagreements
 from hpsearch.store.record import read_record
@@ -347,6 +349,13 @@ def test_another_test_figure_is_found(database, trained):
     ((check, said),) = problems(database, trained)
     assert check == "openings"
     assert said.startswith("final 0: score 0.")
+
+
+def test_verify_does_not_wait_for_writers(database_url, database, study, monkeypatch):
+    """Optuna's rows too are read while somebody writes."""
+    monkeypatch.setattr("hpsearch.store.engine.BUSY_SECONDS", 0)
+    with closing(open_database(database_url)) as reader, database.writing():
+        assert list(disagreements(reader, read_record(reader, study))) == []
 
 
 def test_trials_that_others_added_to_optunas_study_are_found(database, finished_study):
