@@ -19,6 +19,7 @@ from hpsearch.errors import (
 )
 from hpsearch.findings import Commands, Finding, Verdict
 from hpsearch.report.numbers import count, duration
+from hpsearch.store.database import NETWORK_VARIABLE, network_files_allowed
 from hpsearch.store.file_systems import network_filesystem
 from hpsearch.store.inspection import (
     Inspection,
@@ -64,7 +65,7 @@ def diagnose(database: str, tracking: str, commands: Commands) -> Iterator[Findi
     if path is not None and path.is_file():
         yield _file_system(path)
         yield _disk_space(path)
-    mirrors: list[MirrorLag] = []
+    mirrors: list[MirrorLag] | None = None
     try:
         with inspecting(database) as look:
             yield _answer(look)
@@ -99,6 +100,11 @@ def _file_system(path: Path) -> Finding:
     kind = network_filesystem(path)
     if kind is None:
         return Finding("file system", OK, f"{path} is on a disk of this machine")
+    if network_files_allowed():
+        said = (
+            f"{path} is on {kind}, and {NETWORK_VARIABLE}=allow says that its locks can be trusted"
+        )
+        return Finding("file system", WARNING, said)
     said = (
         f"{path} is on {kind}, whose locks SQLite cannot trust: use PostgreSQL, or end every "
         "process of hpsearch and move the file to a disk of this machine"
@@ -221,8 +227,13 @@ def _mirror(lag: MirrorLag, commands: Commands) -> Finding:
     return Finding("mirror", WARNING, said, lag.study, command)
 
 
-def _mlflow(tracking: str, mirrors: list[MirrorLag], commands: Commands) -> Iterator[Finding]:
+def _mlflow(
+    tracking: str, mirrors: list[MirrorLag] | None, commands: Commands
+) -> Iterator[Finding]:
     place = redacted(tracking)
+    if mirrors is None:
+        yield Finding("MLflow", OK, f"left out: nobody can ask what was copied to {place}")
+        return
     copied = [lag.study for lag in mirrors if lag.destination == place]
     if not copied and not is_server(tracking):
         yield Finding("MLflow", OK, f"nothing was copied to {place} yet")

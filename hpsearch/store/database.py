@@ -300,15 +300,18 @@ def _check_place(address: URL) -> None:
     if path is None:
         return
     check_writable(path)
-    if os.environ.get(NETWORK_VARIABLE) == "allow":
-        return
-    kind = network_filesystem(path)
+    kind = None if network_files_allowed() else network_filesystem(path)
     if kind is not None:
         raise DatabaseError(
             f"{path}: lies on a network file system ({kind}), where SQLite's locks cannot be "
             "trusted and its write-ahead log lacks shared memory; use a file in a local folder or "
             f"PostgreSQL, or set {NETWORK_VARIABLE}=allow if you know that it is safe"
         )
+
+
+def network_files_allowed() -> bool:
+    """Whether somebody answers for the locks of SQLite files on a network."""
+    return os.environ.get(NETWORK_VARIABLE) == "allow"
 
 
 def _check_tables(address: URL, *, create: bool) -> None:

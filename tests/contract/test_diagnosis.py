@@ -267,8 +267,10 @@ def test_a_database_that_does_not_answer_is_wrong(tmp_path):
     """A damaged file and a server that is down are findings, not mistakes."""
     (tmp_path / "text.db").write_text("This is a text file, not a database. " * 40)
     for url in (f"sqlite:///{tmp_path / 'text.db'}", "postgresql://nobody@127.0.0.1:1/none"):
-        (found,) = not_ok(look(url))
+        findings = look(url, "sqlite:///mlflow.db")
+        (found,) = not_ok(findings)
         assert (found.check, found.verdict) == ("database", Verdict.WRONG)
+        assert findings[-1].said.startswith("left out: ")  # who knows what was copied?
 
 
 def test_a_file_without_a_write_ahead_log_is_a_warning(tmp_path):
@@ -297,7 +299,7 @@ def test_little_disk_space_is_said(tmp_path, monkeypatch, free, verdict):
 
 
 def test_a_network_file_system_is_wrong(tmp_path, monkeypatch):
-    """SQLite on one is named with its kind."""
+    """SQLite on one is named with its kind; who answers for it is only reminded."""
     file = tmp_path / "my studies.db"
     url = f"sqlite:///{file}"
     open_database(url, create=True).close()
@@ -306,6 +308,11 @@ def test_a_network_file_system_is_wrong(tmp_path, monkeypatch):
     assert found.command == f"mv '{file}'* /LOCAL/FOLDER/"
     assert (found.check, found.verdict) == ("file system", Verdict.WRONG)
     assert "nfs4" in found.said
+
+    monkeypatch.setenv("HPSEARCH_NETWORK_FILES", "allow")
+    (found,) = not_ok(look(url))
+    assert (found.verdict, found.command) == (Verdict.WARNING, None)
+    assert "HPSEARCH_NETWORK_FILES=allow" in found.said
 
 
 # --------------------------------------------------------------------------- MLflow
