@@ -15,6 +15,7 @@ HpsearchError
 │   │   └── ForeignDatabaseError   another program's tables are in it
 │   └── TrackingError        the tracking server or its port cannot be used
 ├── LeaseLostError         a worker came back too late; its result is not counted
+├── NotHandedBackError     a worker had to leave without handing back what it holds
 ├── CannotDrawError        a figure needs what the study does not have, or not yet
 ├── TrainingStoppedError   training was asked to stop before its last epoch
 └── Interrupted            the search was asked to stop, and did; nothing is lost
@@ -82,6 +83,10 @@ class TrackingError(UserError):
 
 class LeaseLostError(HpsearchError):
     """The claim's lease lapsed and somebody else owns the trials now."""
+
+
+class NotHandedBackError(HpsearchError):
+    """A worker that was asked to stop left what it holds to its lease; nothing is lost."""
 
 
 class CannotDrawError(HpsearchError):

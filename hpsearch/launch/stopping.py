@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
-from hpsearch.errors import UserError
+from hpsearch.errors import NotHandedBackError
 from hpsearch.store.leases import LEASE_SECONDS
 
 R = TypeVar("R")
@@ -27,7 +27,7 @@ def until_stopped(work: Callable[[], R], stop: threading.Event) -> R:
         What the work returns.
 
     Raises:
-        UserError: If the work does not end in time; its thread dies with the process.
+        NotHandedBackError: If the work does not end in time; its thread dies with the process.
     """
     ended: Future[R] = Future()
     threading.Thread(target=_work, args=(work, ended), name="worker", daemon=True).start()
@@ -36,7 +36,7 @@ def until_stopped(work: Callable[[], R], stop: threading.Event) -> R:
             return ended.result()
     if wait([ended], STOP_SECONDS).done:
         return ended.result()
-    raise UserError(
+    raise NotHandedBackError(
         f"stopped before it could hand back what it holds, which took more than {STOP_SECONDS:.0f} "
         f"s; others take that when its lease of {LEASE_SECONDS:.0f} s lapses, nothing is lost"
     )
