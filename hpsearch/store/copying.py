@@ -118,6 +118,7 @@ def copy_study(
 
     Raises:
         UnknownStudyError: If there is no such study.
+        StudyFileError: If a study cannot have the new name.
         DatabaseError: If workers are at it, the target cannot be used or has a study of that name.
         HpsearchError: If the copy is not equal to the original; it is not kept.
     """

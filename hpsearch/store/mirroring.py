@@ -1,7 +1,8 @@
 """What the mirror reads and writes: finished trials round by round, and how far it has come.
 
 Its questions are asked twice a second while others train, so none of them grows with the
-study: only open rounds and those closed since are looked at.
+study: only open rounds and those closed since are looked at. Everything that is finished is asked
+for once, when MLflow is compared with the study.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class TrialEnd:
     """Which trial is finished, and when: no two attempts at it end at the same moment.
 
     Attributes:
-        started: Seconds since 1970, None where no worker ever held it.
+        started: When its last attempt began, seconds since 1970; None where nobody knows.
     """
 
     purpose: Purpose
@@ -85,7 +86,7 @@ class MirroredTrial:
     Attributes:
         scored_at: The epoch whose weights the score belongs to, None for the last.
         epochs: (epoch, metrics) from epoch 1; a metric that was not finite is None.
-        started: Seconds since 1970, None where no worker ever held it.
+        started: When its last attempt began, seconds since 1970; None where nobody knows.
     """
 
     purpose: Purpose

@@ -1,8 +1,8 @@
 """Patience: what is tried again while the database is out of reach, and for how long.
 
 A server restarts, a network drops, a file is locked by a backup: a search that runs all night sees
-all of it. Whoever works through the night opens its database with a `Patience`; a person at a
-terminal gets the error at once.
+all of it. Workers, `start` and whoever opens the test split open their database with a `Patience`;
+everybody else gets the error at once.
 """
 
 from __future__ import annotations

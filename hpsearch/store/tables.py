@@ -2,7 +2,8 @@
 
 Times are seconds since 1970 by the database's clock. JSON columns are text, so that both
 databases store and return the same bytes. What must be unique is unique here, not in Python.
-What is asked while trials run has an index here, and none of it takes longer in a longer study.
+What is asked while trials run finds its rows by one of these keys and indexes, or of Optuna's, and
+takes no longer in a longer study; what a person or a restarted mirror asks may.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def trial_content(
 
 
 def trial_times(started: float | None, finished: float) -> tuple[int, int]:
-    """When a trial's run starts and ends; `started` is None where no worker ever held it."""
+    """When a trial's run starts and ends; `started` is None where nobody knows it."""
     start = milliseconds(finished if started is None else started)
     return start, max(start, milliseconds(finished))
 
