@@ -48,14 +48,14 @@ def _work(given: WorkerOptions, stop: threading.Event, console: Console, *, wait
     from hpsearch.store.studies import load_study
     from hpsearch.worker import run_worker, wait_for_study
 
-    name = given.study
-    if wait and not wait_for_study(given, stop, told=console.print):
+    name, told = given.study, partial(console.print, markup=False)
+    if wait and not wait_for_study(given, stop, told=told):
         return
-    patience = Patience(stop, told=console.print) if wait else None
+    patience = Patience(stop, told=told) if wait else None
     with closing(open_database(given.database, patience=patience)) as store:
         if load_study(store, name).state == "complete":
             console.print(f"{name}: already finished; there is nothing to work on.")
             return
     console.print(f"{name}: working; Ctrl-C leaves, unfinished trials are handed back")
-    committed = run_worker(given, stop, told=partial(console.print, markup=False))
+    committed = run_worker(given, stop, told=told)
     console.print(f"{name}: {committed} trials done")
