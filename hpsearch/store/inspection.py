@@ -24,7 +24,8 @@ from hpsearch.seeds import Purpose
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import optuna_has
-from hpsearch.store.database import check_address, check_schema, clock, explained
+from hpsearch.store.database import check_address, check_schema, clock
+from hpsearch.store.driver_errors import explained
 from hpsearch.store.engine import (
     connect_arguments,
     engine_options,

@@ -18,6 +18,7 @@ from hpsearch.store import database as store
 from hpsearch.store import openings, tables
 from hpsearch.store import patience as patience_module
 from hpsearch.store.database import Database, open_database
+from hpsearch.store.driver_errors import explained
 from hpsearch.store.mirroring import mirror_progress
 from hpsearch.store.patience import Patience
 from hpsearch.store.reading import ranges_document, trials_document
@@ -176,6 +177,10 @@ def test_what_passes_by_itself_on_postgresql(state, passes):
         ("connection timeout expired", True),
         ('FATAL: database "studies" does not exist', False),
         ("FATAL: password authentication failed for user", False),
+        ("fe_sendauth: no password supplied", False),
+        ('FATAL: role "reader" is not permitted to log in', False),
+        ('FATAL: permission denied for database "studies"', False),
+        ("SSL error: certificate verify failed", False),
     ],
 )
 def test_connections_that_could_not_be_made(words, passes):
@@ -195,14 +200,14 @@ def test_a_full_disk_of_the_server_is_told_as_one(words):
     """Whichever file of the server's found no space, a person reads what to do about it."""
     psycopg = pytest.importorskip("psycopg")
     error = OperationalError("INSERT", {}, psycopg.errors.DiskFull(words))
-    with pytest.raises(DatabaseError) as caught, store.explained("postgresql://db"):
+    with pytest.raises(DatabaseError) as caught, explained("postgresql://db"):
         raise error
     assert "the server's disk is full; free some space there" in str(caught.value)
 
 
 def said(error):
     """Whether an error of the driver is called an outage."""
-    with pytest.raises(DatabaseError) as caught, store.explained("postgresql://db"):
+    with pytest.raises(DatabaseError) as caught, explained("postgresql://db"):
         raise error
     return isinstance(caught.value, DatabaseUnavailableError)
 
