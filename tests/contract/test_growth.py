@@ -42,7 +42,7 @@ TRIALS = 12
 YOUNG, OLD = 3, 60
 # A lease that has lapsed when it is taken, and a process that is gone.
 LAPSED, GONE = -1.0, "0"
-# What may differ although nothing has grown.
+# What may differ although nothing has grown, the room for every time that something is asked.
 ROOM, MORE = 20, 1.5
 OUR_INDEXES = sorted(
     (index for table in tables.metadata.tables.values() for index in table.indexes),
@@ -56,13 +56,14 @@ UNPLANNED = ("BEGIN", "PRAGMA", "INSERT", "SAVEPOINT", "ROLLBACK", "RELEASE")
 
 
 class Meter:
-    """The most work that each statement has made for the database, and how it was planned."""
+    """How much work each statement has made for the database in all, and how it was planned."""
 
     def __init__(self, engine):
         self._sqlite = engine.dialect.name == "sqlite"
         self._turns = 0
         self._last = None
         self.work = defaultdict(int)
+        self.times = defaultdict(int)
         self.plans = {}
 
     def before(self, connection, _cursor, statement, parameters, _context, many):
@@ -93,7 +94,8 @@ class Meter:
         return 0
 
     def _note(self, statement, work):
-        self.work[statement] = max(self.work[statement], work)
+        self.work[statement] += work
+        self.times[statement] += 1
 
 
 def _explained(raw, statement, parameters):
@@ -140,7 +142,7 @@ def grown(young, old):
         f"{young.work[statement]} in round {YOUNG}, {work} in round {OLD}:\n{statement}\n"
         f"{old.plans[statement]}"
         for statement, work in old.work.items()
-        if work > MORE * young.work[statement] + ROOM
+        if work > MORE * young.work[statement] + ROOM * max(1, young.times[statement])
     ]
 
 
