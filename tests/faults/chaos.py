@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.acceptance.conftest import Command, kill_session, workers_of
+from tests.acceptance.conftest import Command, kill_session, until, workers_of
 from tests.faults.outages import Outage
 
 # How often a search is left alone while it has no workers yet; else it would never have any.
@@ -22,8 +22,9 @@ _SPARED = 0.9
 # before it listens, interrupted.
 _EXPECTED = {0, 2, -signal.SIGKILL, -signal.SIGTERM, 130}
 
-_DEATHS = {
-    "worker killed",
+# What dies even in a short chaos.
+_AT_LEAST = {"worker killed"}
+_DEATHS = _AT_LEAST | {
     "mirror killed",
     "start killed",
     "everything killed",
@@ -73,11 +74,21 @@ class Chaos:
 
         Args:
             seconds: How long; longer if something has not had its turn by then.
-            times: How often each outage happens; if more than once, every death happens too.
+            times: How often each outage happens; if more than once, every death happens too,
+                else at least a worker's.
         """
+        try:
+            self._disturb(seconds, times)
+        finally:
+            self._kill_all()
+        self._note_end()
+        until(self._all_is_back, "the end of every outage", seconds=120)
+        self._check_words()
+
+    def _disturb(self, seconds: float, times: int) -> None:
         began = time.monotonic()
         self._plan(began, seconds, times)
-        must = _DEATHS if times > 1 else set()
+        must = _DEATHS if times > 1 else _AT_LEAST
         while self._due or must - set(self.did) or time.monotonic() < began + seconds:
             assert time.monotonic() < began + seconds + 120, f"not all had their turn: {self.did}"
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -88,10 +99,6 @@ class Chaos:
                 self._search = self._begin()
             elif not self._take_turn(time.monotonic()):
                 self._kill_something()
-        kill_session(self._search)
-        self._note_end()
-        self._calm()
-        self._check_words()
 
     def _plan(self, began: float, seconds: float, times: int) -> None:
         """Spread the outages over the time, in an order that is drawn."""
@@ -117,6 +124,7 @@ class Chaos:
         assert code in _EXPECTED, f"exit code {code}: {said}"
         if code == 2:
             (line,) = said.splitlines()
+            assert any(words in line for outage in self._outages for words in outage.refusals), line
             self.refusals[line.rpartition(": ")[2]] += 1
 
     def _check_words(self) -> None:
@@ -144,15 +152,16 @@ class Chaos:
         return self._kill(workers_of(self._search), "worker killed")
 
     def _kill_mirror(self) -> str | None:
-        mirrors = [p for p in psutil.process_iter(["cmdline"]) if self._is_mirror(p)]
-        return self._kill(mirrors, "mirror killed")
+        return self._kill(self.processes("hpsearch.tracking.mirror"), "mirror killed")
 
-    def _is_mirror(self, process: psutil.Process) -> bool:
+    def processes(self, named: str = "hpsearch") -> list[psutil.Process]:
+        """What runs in the search's folder with these words in its command line."""
+        return [p for p in psutil.process_iter(["cmdline"]) if self._is_ours(p, named)]
+
+    def _is_ours(self, process: psutil.Process, named: str) -> bool:
         try:
             words = " ".join(process.info["cmdline"] or ())
-            return "hpsearch.tracking.mirror" in words and process.cwd() == str(
-                self._hpsearch.folder
-            )
+            return named in words and process.cwd() == str(self._hpsearch.folder)
         except psutil.Error:
             return False
 
@@ -170,6 +179,9 @@ class Chaos:
 
     def _kill_all(self) -> str:
         kill_session(self._search)
+        for mirror in self.processes("hpsearch.tracking.mirror"):  # in a session of its own
+            with contextlib.suppress(psutil.NoSuchProcess):
+                mirror.kill()
         return "everything killed"
 
     def _interrupt(self) -> str:
@@ -195,7 +207,7 @@ class Chaos:
             if outage.has_fallen() and outage.end():
                 self.did[f"started again: {outage.name}"] += 1
 
-    def _calm(self) -> None:
-        """End every outage, for good."""
-        while self._ends or any(outage.has_fallen() for outage in self._outages):
-            self._mend(float("inf"))
+    def _all_is_back(self) -> bool:
+        """End every outage, for good, as far as that is possible now."""
+        self._mend(float("inf"))
+        return not self._ends and not any(outage.has_fallen() for outage in self._outages)

@@ -117,6 +117,7 @@ class Outage:
 
     name: str
     seconds: tuple[float, float]  # how long it stays away, from and to
+    refusals: tuple[str, ...] = ()  # what a `start` that cannot begin without it may say
 
     def begin(self) -> bool:
         """Take it away; False if it is not there to be taken."""
@@ -135,6 +136,7 @@ class DiskFull(Outage):
     """A disk that is full."""
 
     seconds = (0.5, 4.0)
+    refusals = ("disk is full", "the disk reports an error; check its space")
 
     def __init__(self, disk: Disk, name: str) -> None:
         self.name = name
@@ -157,6 +159,12 @@ class ServerAway(Outage):
 
     name = "server restarted"
     seconds = (0.1, 3.0)
+    refusals = (
+        "no server answers there",
+        "the server is shutting down",
+        "the server is starting up",
+        "the server has closed the connection",
+    )
 
     def __init__(self, server: Any, disk: Disk | None) -> None:
         self._server = server

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections import Counter
@@ -21,7 +23,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import Command, comparable, until
+from hpsearch.final import open_sealed_test
+from hpsearch.worker import WorkerOptions, run_worker
+from tests.acceptance.conftest import Command, begin, comparable, until
 from tests.faults.chaos import Chaos
 from tests.faults.outages import (
     Disk,
@@ -109,8 +113,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     @cache
     def result(study: str) -> tuple[str, Any]:
         alone = Command(tmp_path_factory.mktemp("undisturbed"))
-        file = alone.write("chaos.toml", study)
-        assert alone("start", file, "--tracking", "none", timeout=600).returncode == 0
+        url = f"sqlite:///{alone.folder}/hpsearch.db"
+        begin(url, study)
+        run_worker(WorkerOptions(url, "chaos"), threading.Event())
+        open_sealed_test(url, "chaos", None)
         return comparable(alone.json("trials", "chaos")), alone.json("ranges", "chaos")
 
     return result
@@ -124,11 +130,16 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", [0])
 def test_a_short_chaos_changes_nothing(
-    hpsearch: Command, place: Place, undisturbed: Undisturbed, said: Path, seed: int
+    hpsearch: Command,
+    place: Place,
+    undisturbed: Undisturbed,
+    said: Path,
+    mlflow_tables: Path,
+    seed: int,
 ):
     """Some seconds of deaths and outages end with the table of an undisturbed search."""
     url, outages = place
-    outages.append(MlflowLocked(hpsearch.folder / "mlflow.db"))
+    outages.append(MlflowLocked(shutil.copy(mlflow_tables, hpsearch.folder / "mlflow.db")))
     study = STUDY.format(epochs=20, trials=40)
     hpsearch.write("chaos.toml", study)
     addresses = ("--database", url, "--tracking", "sqlite:///mlflow.db")
@@ -136,6 +147,7 @@ def test_a_short_chaos_changes_nothing(
     with reported(chaos, seed, url, seconds=8):
         chaos.rage(seconds=8, times=1)
         check_nothing_is_missing(hpsearch, undisturbed(study), *addresses)
+        until(lambda: not chaos.processes(), "the end of every process")
 
 
 @pytest.mark.chaos
@@ -159,6 +171,7 @@ def test_chaos_changes_nothing(
         chaos.rage(seconds=60, times=2)
         until(mlflow.answers, "an answer of MLflow's", seconds=120)
         check_nothing_is_missing(hpsearch, undisturbed(study), *addresses)
+        until(lambda: not chaos.processes(), "the end of every process")
 
 
 def check_nothing_is_missing(
