@@ -162,22 +162,6 @@ def test_new_writes_a_file_that_check_accepts(hpsearch: Command):
     assert "already there" in again.stderr
 
 
-def test_help_answers_at_once():
-    """`--help` imports nothing heavy: neither numpy nor numba, optuna, mlflow or matplotlib."""
-    code = (
-        "import sys; sys.argv = ['hpsearch', '--help']\n"
-        "from hpsearch.cli.main import run\n"
-        "try: run()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'numpy', 'numba', 'optuna', 'sqlalchemy', 'pydantic', 'mlflow', 'scipy',"
-        " 'matplotlib'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
-    assert "start" in done.stdout
-
-
 def test_times_of_a_trial_are_its_own(hpsearch: Command):
     """Started and finished lie within the run and stand in the order they happened."""
     before = time.time()
