@@ -16,7 +16,7 @@ from hpsearch.objective import PopulationObjective
 from hpsearch.seeds import Purpose
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database
-from hpsearch.store.documents import layers_text, metrics_text
+from hpsearch.store.documents import layers_text, legible, metrics_text
 from hpsearch.store.leases import ClaimedTrial
 from hpsearch.store.record import Measured, RecordedTrial, read_measured
 from hpsearch.store.results import TrialResult
@@ -137,10 +137,11 @@ class Replay:
     def _compared(
         self, trials: Sequence[RecordedTrial], results: Mapping[int, TrialResult]
     ) -> Iterator[Finding]:
-        measured = read_measured(self._database, trials)
+        with legible(self._spec.name):
+            measured = read_measured(self._database, trials)
+            recorded = {trial.id: _recorded(trial, measured[trial.id]) for trial in trials}
         for trial in trials:
-            recorded = _recorded(trial, measured[trial.id])
-            yield self._finding(trial, recorded, _replayed(results[trial.id]))
+            yield self._finding(trial, recorded[trial.id], _replayed(results[trial.id]))
 
     def _finding(
         self, trial: RecordedTrial, recorded: dict[str, str], replayed: dict[str, str]

@@ -14,6 +14,7 @@ from hpsearch.replay import Replay, choose, compare_machines, find
 from hpsearch.seeds import Purpose
 from hpsearch.states import FINISHED
 from hpsearch.store.database import Database
+from hpsearch.store.documents import legible
 from hpsearch.store.mirroring import read_mirror, rounds_after
 from hpsearch.store.optuna_rows import disagreements
 from hpsearch.store.record import RecordedTrial, StudyRecord, read_record
@@ -107,8 +108,9 @@ class Verification:
 
     def audited(self) -> Iterator[Finding]:
         """Every decision taken again, and Optuna's rows against ours."""
-        yield from audit(self._record)
-        problems = list(disagreements(self._database, self._record))
+        with legible(self._record.study.name):
+            yield from audit(self._record)
+            problems = list(disagreements(self._database, self._record))
         yield from (Finding("Optuna", Verdict.WRONG, problem) for problem in problems)
         if not problems:
             yield Finding("Optuna", Verdict.OK, "its trials are equal to ours")

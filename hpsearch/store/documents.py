@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from hpsearch.errors import DatabaseError
 from hpsearch.search.selection import Candidate, Winner
 from hpsearch.space import Box, Range, Value, frozen, plain, range_from_document
+
+# As much of an error as a person reads on one line.
+_WORDS = 160
+
+
+@contextmanager
+def legible(study: str) -> Iterator[None]:
+    """Turn what rows raise that no hpsearch has written into one line that names their study."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        said = textwrap.shorten(f"{type(error).__name__}: {error}", _WORDS)
+        raise DatabaseError(
+            f"{study}: one of its rows cannot be read ({said}); restore a copy of the database, or "
+            "run the study again under another --name"
+        ) from error
 
 
 def values_text(values: Mapping[str, Value]) -> str:

@@ -9,14 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from hpsearch.errors import DatabaseError
 from hpsearch.search.outcomes import Outcome
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Range, Value
 from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database
-from hpsearch.store.documents import box_from, range_from, values_from
+from hpsearch.store.documents import box_from, legible, range_from, values_from
 from hpsearch.store.reading import curves, diagnoses
 from hpsearch.store.rounds import outcomes
 from hpsearch.store.studies import StoredStudy, study_at
@@ -131,16 +130,13 @@ def read_record(database: Database, study: StoredStudy) -> StudyRecord:
     Raises:
         DatabaseError: If a row holds what no hpsearch has written.
     """
-    try:
-        with database.reading() as connection:
-            return StudyRecord(
-                study=study_at(connection, study),
-                rounds=_rounds(connection, study.id),
-                ledger=_ledger(connection, study.id),
-                openings=_openings(connection, study.id),
-            )
-    except (KeyError, ValueError) as error:
-        raise DatabaseError(f"{study.name}: one of its rows cannot be read: {error!r}") from error
+    with legible(study.name), database.reading() as connection:
+        return StudyRecord(
+            study=study_at(connection, study),
+            rounds=_rounds(connection, study.id),
+            ledger=_ledger(connection, study.id),
+            openings=_openings(connection, study.id),
+        )
 
 
 def read_measured(database: Database, trials: Sequence[RecordedTrial]) -> dict[int, Measured]:

@@ -21,6 +21,7 @@ from hpsearch.search.rounds import first_round
 from hpsearch.space import Value, frozen
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock, inserted_id, open_database, retried
+from hpsearch.store.documents import legible
 from hpsearch.store.rounds import insert_ledger, insert_round
 from hpsearch.study import StudySpec
 
@@ -215,16 +216,19 @@ def _row(connection: Connection, name: str) -> Row[Any] | None:
 
 
 def _stored(row: Row[Any]) -> StoredStudy:
+    with legible(row.name):
+        spec = StudySpec.from_document(json.loads(row.spec))
+        winner = json.loads(row.winner) if row.winner else None
     return StoredStudy(
         id=row.id,
         name=row.name,
-        spec=StudySpec.from_document(json.loads(row.spec)),
+        spec=spec,
         source=row.source,
         data_fingerprint=row.data_fingerprint,
         validation_rows=row.validation_rows,
         keep_sealed=row.keep_sealed,
         state=row.state,
-        winner=json.loads(row.winner) if row.winner else None,
+        winner=winner,
         created=row.created,
         completed=row.completed,
     )

@@ -12,7 +12,7 @@ import hpsearch.final
 import hpsearch.verification
 from hpsearch.audit import audit
 from hpsearch.data import sealed, sources
-from hpsearch.errors import UserError
+from hpsearch.errors import DatabaseError, UserError
 from hpsearch.final import open_sealed_test
 from hpsearch.findings import Commands, Verdict, worst
 from hpsearch.seeds import Purpose
@@ -356,6 +356,26 @@ def test_verify_does_not_wait_for_writers(database_url, database, study, monkeyp
     monkeypatch.setattr("hpsearch.store.engine.BUSY_SECONDS", 0)
     with closing(open_database(database_url)) as reader, database.writing():
         assert list(disagreements(reader, read_record(reader, study))) == []
+
+
+DAMAGES = {
+    "values that are a list": update(tables.trial).values({"values": "[1]"}),
+    "a box that is a list": update(tables.round_).values(box="[]"),
+    "a range that is a word": update(tables.ledger).values(range='"x"'),
+    "a spec without its tables": update(tables.study).values(spec="{}"),
+    "a spec cut short": update(tables.study).values(spec="{"),
+    "a winner without values": update(tables.study).values(winner='{"score": 1.0}'),
+    "an opening without a score": update(tables.opening).values(result="{}"),
+    "epochs that are a list": update(tables.epoch).values(metrics="[]"),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_rows_that_cannot_be_read_are_one_line(database, trained, damage):
+    """Whatever stands in a row, verify ends in a line that names the study, and no traceback."""
+    change(database, DAMAGES[damage])
+    with pytest.raises(DatabaseError, match=r"^small: one of its rows cannot be read \(.*--name$"):
+        verified(database, trained, Sample(1, None, None, 0))
 
 
 def test_trials_that_others_added_to_optunas_study_are_found(database, finished_study):
