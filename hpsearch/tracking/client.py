@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from hpsearch.errors import TrackingError
 from hpsearch.tracking.destination import is_server, sqlite_file
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ _QUIET = {
 
 # How long a person waits for the answer to a question.
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "PGCONNECT_TIMEOUT": "5"}
+# What the copy of a file leaves of a disk: a search writes a few MB.
+_LEFT_FREE_BYTES = 50 << 20
 
 
 def quiet_environment() -> dict[str, str]:
@@ -64,6 +68,7 @@ def looking(tracking_uri: str) -> Iterator[MlflowClient | None]:
     Raises:
         mlflow.exceptions.MlflowException: If there is no answer in time.
         sqlite3.Error: If the file cannot be read.
+        TrackingError: If there is no room for the copy.
     """
     os.environ.update(_QUIET | _IMPATIENT)
     path = sqlite_file(tracking_uri)
@@ -74,6 +79,7 @@ def looking(tracking_uri: str) -> Iterator[MlflowClient | None]:
     else:
         with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
             copy = Path(folder) / "mlflow.db"
+            _check_room(path, copy.parent)
             _copy_of(path, copy)
             yield _connected(f"sqlite:///{copy}")
 
@@ -141,6 +147,23 @@ def _try_once() -> None:
     from mlflow.store.db import utils
 
     utils.MAX_RETRY_COUNT = 1  # no variable of the environment sets it
+
+
+def _check_room(path: Path, folder: Path) -> None:
+    """Rather no answer than a full disk, on which a search may be running.
+
+    Raises:
+        TrackingError: If a copy of the file would leave too little of the folder's disk.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    free = shutil.disk_usage(folder).free
+    if free < size + _LEFT_FREE_BYTES:
+        raise TrackingError(
+            f"its file of {size / 2**20:.0f} MB is not copied to be looked at, only "
+            f"{free / 2**20:.0f} MB are free in {folder.parent}; make some space, or name another "
+            "folder in TMPDIR"
+        )
 
 
 def _copy_of(path: Path, copy: Path) -> None:
