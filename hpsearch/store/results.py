@@ -88,7 +88,9 @@ def commit(database: Database, claim: Claim, results: Mapping[int, TrialResult])
     """Write the results of claimed trials, by the trial's row, in one transaction.
 
     Returns:
-        Rows whose result counted; those the worker had lost meanwhile are left out.
+        Rows whose result counted; those the worker had lost meanwhile are left out. None of them
+        where the connection broke after the commit: they count, but the token that tells whose
+        they are is gone by the second call.
     """
     with database.writing() as connection:
         return write_results(connection, database.storage, claim, results)
