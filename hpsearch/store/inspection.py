@@ -17,18 +17,18 @@ from urllib.parse import quote
 
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import ColumnElement, Connection, create_engine, exists, func, or_, select
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from hpsearch.seeds import Purpose
-from hpsearch.states import FINISHED, TrialState
+from hpsearch.states import FINISHED, UNFINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import optuna_has
 from hpsearch.store.database import check_address, check_schema, clock
 from hpsearch.store.driver_errors import explained
 from hpsearch.store.engine import (
+    BUSY_SECONDS,
     connect_arguments,
-    engine_options,
     parse_url,
     reading_options,
     sqlite_file,
@@ -43,7 +43,6 @@ from hpsearch.store.workers import may_be_alive
 # Whoever wants to know how a database is does not wait a minute for it.
 _PATIENCE_SECONDS = 5
 _TRIES = 3
-_UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 
 
 @contextmanager
@@ -197,13 +196,7 @@ class Inspection:
 
     def busy_seconds(self) -> float:
         """How long hpsearch's own connections wait for another writer of an SQLite file."""
-        engine = create_engine("sqlite://", **engine_options(make_url("sqlite://")))
-        try:
-            with engine.connect() as connection:
-                found = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-                return float(found) / 1000
-        finally:
-            engine.dispose()
+        return BUSY_SECONDS
 
     def study_states(self) -> dict[str, str]:
         """Every study's state by its name, oldest first."""
@@ -235,7 +228,7 @@ class Inspection:
     def broken_rows(self) -> list[Suspects]:
         """Rows without their partner, and partners that disagree; kind by kind."""
         columns = tables.trial.c
-        unfinished = columns.state.in_(_UNFINISHED)
+        unfinished = columns.state.in_(UNFINISHED)
         running = columns.state == TrialState.RUNNING
         measured = exists().where(tables.epoch.c.trial_id == columns.id)
         tried = exists().where(
@@ -254,9 +247,7 @@ class Inspection:
         found = [_suspects(self._connection, said, condition) for said, condition in kinds.items()]
         # Whoever calls Optuna's `study.ask()` takes a waiting row; its claim takes it back.
         taken = "not finished, and Optuna's state says otherwise"
-        found.append(
-            _suspects(self._connection, taken, _optuna_differs(_UNFINISHED), harmful=False)
-        )
+        found.append(_suspects(self._connection, taken, _optuna_differs(UNFINISHED), harmful=False))
         return [suspects for kind in found for suspects in kind]
 
     def workers(self) -> tuple[int, list[MissingWorker]]:
