@@ -34,6 +34,7 @@ from hpsearch.seeds import Purpose
 from hpsearch.store import tables
 from hpsearch.store.bulk import STUDY_TABLES, TRIAL_TABLES
 from hpsearch.store.database import Database, open_database
+from hpsearch.store.rounds import optuna_name
 from hpsearch.store.studies import StoredStudy, load_study
 from hpsearch.store.workers import dismiss_workers, live_worker_names
 from hpsearch.study_file import overridden
@@ -180,8 +181,7 @@ class _Place:
     @property
     def siblings(self) -> list[str]:
         """Names of its Optuna studies, whether they are there yet or not."""
-        others = [purpose for purpose in Purpose if purpose != Purpose.SEARCH]
-        return [self.name, *(f"{self.name}/{purpose}" for purpose in others)]
+        return [optuna_name(self.name, purpose) for purpose in Purpose]
 
     def count_trials(self) -> int:
         """Optuna's trials of all siblings; each trial of ours is one of them."""

@@ -20,7 +20,7 @@ from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.documents import box_text, values_from, values_text
 from hpsearch.store.leases import Claim, ClaimedTrial, end_attempts
 from hpsearch.store.results import TrialResult, write_results
-from hpsearch.store.rounds import new_token, optuna_distributions
+from hpsearch.store.rounds import new_token, optuna_distributions, optuna_name
 from hpsearch.store.studies import StoredStudy
 from hpsearch.store.tables import AttemptOutcome
 
@@ -56,8 +56,8 @@ def begin_opening(
     Returns:
         None where the figure is known and the split is not to be opened again.
     """
-    optuna_name = f"{study.name}/{Purpose.FINAL}"
-    optuna_id = database.call(lambda: database.storage.find_or_create_study(optuna_name))
+    sibling = optuna_name(study.name, Purpose.FINAL)
+    optuna_id = database.call(lambda: database.storage.find_or_create_study(sibling))
     token = new_token()
 
     def begin(called_again: bool) -> Opening | None:

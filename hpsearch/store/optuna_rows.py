@@ -17,6 +17,7 @@ from hpsearch.store.database import Database
 from hpsearch.store.reading import Curve, curves
 from hpsearch.store.record import RecordedTrial, StudyRecord
 from hpsearch.store.results import OPTUNA_STATE, SCORE_METRIC
+from hpsearch.store.rounds import optuna_name
 
 
 def disagreements(database: Database, record: StudyRecord) -> Iterator[str]:
@@ -30,7 +31,7 @@ def disagreements(database: Database, record: StudyRecord) -> Iterator[str]:
     ours: dict[Purpose, list[RecordedTrial]] = {}
     for trial in record.trials:
         ours.setdefault(trial.purpose, []).append(trial)
-    names = {purpose: _study_name(record.study.name, purpose) for purpose in ours}
+    names = {purpose: optuna_name(record.study.name, purpose) for purpose in ours}
     theirs = {purpose: _frozen(database, name) for purpose, name in names.items()}
     known = _known_ids(database, record.study.id)
     for purpose, trials in ours.items():
@@ -49,10 +50,6 @@ def _known_ids(database: Database, study_id: int) -> set[int]:
         return set(
             connection.scalars(select(columns.optuna_trial_id).where(columns.study_id == study_id))
         )
-
-
-def _study_name(name: str, purpose: Purpose) -> str:
-    return name if purpose == Purpose.SEARCH else f"{name}/{purpose}"
 
 
 def _frozen(database: Database, study_name: str) -> Mapping[int, FrozenTrial]:

@@ -351,4 +351,9 @@ def _sibling_study(database: Database, study_id: int, following: RoundPlan) -> i
         ).one()
     if following.purpose == Purpose.SEARCH:
         return int(row.optuna_study_id)
-    return database.storage.find_or_create_study(f"{row.name}/{following.purpose}")
+    return database.storage.find_or_create_study(optuna_name(row.name, following.purpose))
+
+
+def optuna_name(name: str, purpose: Purpose) -> str:
+    """Name of the Optuna study that holds a study's trials of this purpose."""
+    return name if purpose == Purpose.SEARCH else f"{name}/{purpose}"
