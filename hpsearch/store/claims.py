@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from sqlalchemy import (
@@ -178,16 +177,16 @@ def claim(
     Returns:
         None where nothing can be claimed now.
     """
-    token, tries = new_token(), count()
+    token = new_token()
 
-    def take() -> Claim | None:
+    def take(again: bool) -> Claim | None:
         # A connection that broke may have broken after the commit: what is ours need not lapse.
-        held = _held(database, token) if next(tries) else None
+        held = _held(database, token) if again else None
         return held or _claimed(
             database, study_id, worker_id, most, lease_seconds, token, may_take_over
         )
 
-    return database.call(take)
+    return database.call_knowing(take)
 
 
 def _held(database: Database, token: int) -> Claim | None:
