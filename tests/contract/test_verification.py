@@ -23,6 +23,7 @@ from hpsearch.store.database import open_database
 from hpsearch.store.mirroring import write_mirror
 from hpsearch.store.optuna_rows import disagreements
 from hpsearch.store.record import read_record
+from hpsearch.store.workers import worker_stopped
 from hpsearch.verification import Sample, Verification
 from hpsearch.worker import WorkerOptions, run_worker
 
@@ -199,8 +200,7 @@ def test_a_study_is_in_order_at_every_stage(database, study, work, worker_id):
     assert problems(database, study) == []
     assert claim(database, study.id, worker_id, 4) is not None
     assert problems(database, study) == []
-    with database.writing() as connection:
-        connection.execute(update(tables.trial).values(lease_until=1.0))
+    worker_stopped(database, worker_id)
     assert problems(database, work(study)) == []
 
 
@@ -209,8 +209,7 @@ def test_what_happens_meanwhile_is_no_disagreement(database, study, work, worker
     waiting = read_record(database, study)
     assert claim(database, study.id, worker_id, 4) is not None
     running = read_record(database, study)
-    with database.writing() as connection:
-        connection.execute(update(tables.trial).values(lease_until=1.0))
+    worker_stopped(database, worker_id)
     work(study)
     assert list(disagreements(database, waiting)) == []
     assert list(disagreements(database, running)) == []

@@ -63,7 +63,7 @@ def create(url: str) -> None:
     """As `start` begins a study."""
     spec = parse_study(SEARCH, "small.toml")
     prepared = prepare(spec, None)
-    with closing(open_database(url)) as database:
+    with closing(open_database(url, create=True)) as database:
         create_study(database, spec, SEARCH, prepared.fingerprint, len(prepared.validation()))
 
 
