@@ -123,7 +123,8 @@ class Chaos:
         code, said = self._search.wait(), self._words().read_text()
         assert code in _EXPECTED, f"exit code {code}: {said}"
         if code == 2:
-            (line,) = said.splitlines()
+            line = said.strip()
+            assert "\n" not in line, said
             assert any(words in line for outage in self._outages for words in outage.refusals), line
             self.refusals[line.rpartition(": ")[2]] += 1
 

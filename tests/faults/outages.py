@@ -55,13 +55,13 @@ class Disk:
         self._ballast.unlink()
 
     def remove(self) -> None:
-        """End what still works there, and unmount it."""
+        """End what still works there, and unmount it, once nobody has a file there open."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if Path(process.cwd()) == self.folder:
                     process.kill()
                     process.wait(10)
-        subprocess.run(["umount", str(self.folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
 class MlflowServer:
