@@ -78,12 +78,26 @@ class Commands:
 
     def test(self, study: str) -> str:
         """Open the test split, or finish an opening."""
-        return f"hpsearch test {study}{self.database}"
+        return self.about("test", study)
 
     def sync(self, study: str) -> str:
         """Bring MLflow up to date; where none is wanted, the default one, as `sync` needs one."""
         tracking = "" if self.tracking == _NO_TRACKING else self.tracking
         return f"hpsearch sync {study}{self.database}{tracking}"
+
+    def ui(self, study: str) -> str | None:
+        """Open the dashboard; None where nothing is copied to MLflow."""
+        if self.tracking == _NO_TRACKING:
+            return None
+        return f"hpsearch ui {study}{self.database}{self.tracking}"
+
+    def about(self, command: str, study: str) -> str:
+        """A command that only needs the study and its database."""
+        return f"hpsearch {command} {study}{self.database}"
+
+    def wider(self, study: str) -> str:
+        """Write a study file like this study's, to change its ranges."""
+        return f"hpsearch new {study}-wider --from {study}{self.database}"
 
     def list_studies(self) -> str:
         """Open the database as every command does."""

@@ -26,5 +26,7 @@ def show(
     emit(
         document,
         as_json=as_json,
-        people=lambda console: print_result(console, study, document, ledger),
+        people=lambda console: print_result(
+            console, study, document, ledger, options.commands(database, None)
+        ),
     )

@@ -16,6 +16,7 @@ from hpsearch.launch.fork_server import warm_up
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hpsearch.findings import Commands
     from hpsearch.service import Search
     from hpsearch.store.studies import StoredStudy
     from hpsearch.study import StudySpec
@@ -77,7 +78,8 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     )
     search = Search(spec, source, run_options)
     try:
-        _run(search, console_for(as_json=as_json, quiet=quiet), as_json=as_json)
+        console = console_for(as_json=as_json, quiet=quiet)
+        _run(search, console, options.commands(database, tracking), as_json=as_json)
     finally:
         search.close()
 
@@ -116,7 +118,7 @@ def find_study_file(study: str) -> Path:
     return shipped[study]
 
 
-def _run(search: Search, console: Console, *, as_json: bool) -> None:
+def _run(search: Search, console: Console, commands: Commands, *, as_json: bool) -> None:
     from hpsearch.cli.output import print_json
     from hpsearch.errors import Interrupted
     from hpsearch.report.live import watching
@@ -132,10 +134,10 @@ def _run(search: Search, console: Console, *, as_json: bool) -> None:
         _show_interrupted(search, console, study, as_json=as_json)
         raise typer.Exit(130) from None
     document = search.document(study)
-    print_result(console, study, document, ranges_document(search.opened, study))
+    print_result(console, study, document, ranges_document(search.opened, study), commands)
     if as_json:
         print_json(document)
-    _finish_mirror(search, console, study)
+    _finish_mirror(search, console, commands.sync(study.name))
     if document["winner"] is None:
         raise typer.Exit(1)
 
@@ -158,7 +160,7 @@ def _show_interrupted(
         print_json(document)
 
 
-def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None:
+def _finish_mirror(search: Search, console: Console, sync: str) -> None:
     """Wait for MLflow; Ctrl-C here loses nothing."""
     from hpsearch.report.live import mirroring
 
@@ -166,7 +168,7 @@ def _finish_mirror(search: Search, console: Console, study: StoredStudy) -> None
         with mirroring(console) as watch:
             said = search.finish_mirror(watch)
     except KeyboardInterrupt:
-        said = f"MLflow does not have everything yet; `hpsearch sync {study.name}` copies the rest."
+        said = f"MLflow does not have everything yet; `{sync}` copies the rest."
     if said:
         console.print(said, markup=False)
     elif search.mirrored:

@@ -37,7 +37,7 @@ def ui(
         free_port(port)
         typer.echo("Starting MLflow's dashboard, which takes some seconds ...", err=True)
     with _ended_by_signals():
-        _show(name, tracking, experiment, port, browser=not no_browser)
+        _show(name, database, tracking, experiment, port, browser=not no_browser)
 
 
 def _experiment(name: str, database: str, tracking: str) -> str:
@@ -53,17 +53,23 @@ def _experiment(name: str, database: str, tracking: str) -> str:
         experiment = find_experiment(store, name, tracking)
     file = sqlite_file(tracking)
     if experiment is None or (file is not None and not file.exists()):
-        raise _nothing_there(name, tracking)
+        raise _nothing_there(name, database, tracking)
     return experiment
 
 
-def _nothing_there(name: str, tracking: str) -> TrackingError:
-    place = redacted(tracking)
-    return TrackingError(f"{name}: nothing of it is in {place}; `hpsearch sync {name}` copies it")
+def _nothing_there(name: str, database: str, tracking: str) -> TrackingError:
+    place, sync = redacted(tracking), options.commands(database, tracking).sync(name)
+    return TrackingError(f"{name}: nothing of it is in {place}; `{sync}` copies it")
 
 
 def _show(
-    name: str | None, tracking: str, experiment: str | None, port: int, *, browser: bool
+    name: str | None,
+    database: str,
+    tracking: str,
+    experiment: str | None,
+    port: int,
+    *,
+    browser: bool,
 ) -> None:
     """Serve the dashboard until it ends or this process is asked to."""
     from hpsearch.tracking.ui import current_experiment, page, start_ui
@@ -75,7 +81,7 @@ def _show(
             base = url.partition("/#")[0]
             current = current_experiment(base, name)
             if current is None:
-                raise _nothing_there(name, tracking)
+                raise _nothing_there(name, database, tracking)
             url = page(base, current)
         typer.echo(url)
         if browser:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hpsearch.findings import Commands
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
@@ -36,9 +37,21 @@ def print_opening(console: Console, study: StoredStudy, document: JSON, *, resum
 
 
 def print_result(
-    console: Console, study: StoredStudy, document: JSON, ledger: Sequence[JSON]
+    console: Console,
+    study: StoredStudy,
+    document: JSON,
+    ledger: Sequence[JSON],
+    commands: Commands,
 ) -> None:
-    """Rounds and ranges, what the ledger found, the winner, the test figure, what to do next."""
+    """Rounds and ranges, what the ledger found, the winner, the test figure, what to do next.
+
+    Args:
+        console: Where to print.
+        study: The study.
+        document: Its document.
+        ledger: Its ledger's rows.
+        commands: As they have to be typed for this database and MLflow.
+    """
     # A grid was tried whole: there is no box to look at next.
     beyond = [row for row in ledger if row["round"] > study.spec.rounds]
     following = [] if study.spec.is_grid else beyond
@@ -47,11 +60,11 @@ def print_result(
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
     sections = {
-        "Trials": [_counts(document), *_failures(study.name, document)],
+        "Trials": [_counts(document), *_failures(study.name, document, commands)],
         "Ledger": _findings(ledger),
         "Winner": _winner(study, document),
         "Test": _test(study.name, document["test"]) or _sealed(study, document),
-        "Next": _next(study, document, ledger),
+        "Next": _next(study, document, ledger, commands),
     }
     for head, lines in sections.items():
         for position, line in enumerate(lines):
@@ -95,7 +108,7 @@ def _counts(document: JSON) -> str:
     return f"{', '.join(parts)}, in {duration(document['seconds'])}{state}."
 
 
-def _failures(name: str, document: JSON) -> list[str]:
+def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
     """Why trials or repeats failed: the commonest reason, and where the others stand."""
     failures = document["failures"]
     if not failures:
@@ -105,7 +118,7 @@ def _failures(name: str, document: JSON) -> list[str]:
     if commonest["count"] < total:
         head += f", {commonest['count']} of them"
     message = escape(" ".join(commonest["message"].split()))
-    return [f"{head}: {message}; `hpsearch trials {name}` lists them."]
+    return [f"{head}: {message}; `{commands.about('trials', name)}` lists them."]
 
 
 def _findings(ledger: Sequence[JSON]) -> list[str]:
@@ -185,24 +198,28 @@ def _test(name: str, test: JSON | None) -> list[str]:
     return lines
 
 
-def _next(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[str]:
+def _next(
+    study: StoredStudy, document: JSON, ledger: Sequence[JSON], commands: Commands
+) -> list[str]:
     """What to type now, the most useful first."""
+    name = study.name
     if document["state"] != "complete":
         if document["state"] == "running":
-            return [f"`hpsearch worker {study.name}` joins it."]
-        return [f"`hpsearch start {study.name}` goes on with it."]
+            return [f"`{commands.about('worker', name)}` joins it."]
+        return [f"`{commands.start(name)}` goes on with it."]
     lines = []
     if study.spec.holds_out and document["test"] is None and document["winner"] is not None:
-        lines.append(f"`hpsearch test {study.name}` opens the sealed test split.")
-    lines.append(
-        f"`hpsearch ui {study.name}` opens the dashboard; "
-        f"`hpsearch report {study.name}` draws its figures; "
-        f"`hpsearch ranges {study.name}` explains every range."
-    )
-    return lines + _wider(study, ledger)
+        lines.append(f"`{commands.test(name)}` opens the sealed test split.")
+    dashboard = commands.ui(name)
+    views = [f"`{dashboard}` opens the dashboard"] if dashboard else []
+    views += [
+        f"`{commands.about('report', name)}` draws its figures",
+        f"`{commands.about('ranges', name)}` explains every range",
+    ]
+    return [*lines, f"{'; '.join(views)}.", *_wider(study, ledger, commands)]
 
 
-def _wider(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
+def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
     """How to look beyond an edge that the best trials crowd."""
     crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(row)]
     moves = [
@@ -210,8 +227,8 @@ def _wider(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
     ]
     if not moves:
         return []
-    copy = f"`hpsearch new {study.name}-wider --from {study.name}`"
-    return [f"{copy}, then move {' and '.join(dict.fromkeys(moves))} there."]
+    where = " and ".join(dict.fromkeys(moves))
+    return [f"`{commands.wider(study.name)}`, then move {where} there."]
 
 
 def _end(row: JSON) -> str:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from hpsearch.findings import Commands
 from hpsearch.report.summary import print_result
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
 
+DEFAULT_COMMANDS = Commands()
 SPEC = StudySpec.model_validate(
     {
         "name": "a",
@@ -79,10 +81,12 @@ CHOSEN = {
 }
 
 
-def printed(document=DOCUMENT, ledger=(NARROWED, CHOSEN), study=STUDY) -> str:
+def printed(
+    document=DOCUMENT, ledger=(NARROWED, CHOSEN), study=STUDY, commands=DEFAULT_COMMANDS
+) -> str:
     """The result in one line of words, as a wide terminal would wrap nothing."""
     console = Console(file=io.StringIO(), width=400)
-    print_result(console, study, document, list(ledger))
+    print_result(console, study, document, list(ledger), commands)
     return " ".join(console.file.getvalue().split())
 
 
@@ -147,3 +151,14 @@ def test_a_comparison_says_what_it_is(split):
     assert ('there is none: split = "all" holds no rows out' in text) == (split == "all")
     nobody = printed(DOCUMENT | {"rounds": rounds, "winner": None}, (), study)
     assert "none: no trial has a score." in nobody
+
+
+def test_what_to_type_next_names_the_database_and_no_mlflow_that_is_not_wanted():
+    """A study in another database than the usual one is found by what is printed."""
+    commands = Commands(" --database sqlite:///b.db", " --tracking none")
+    text = printed(commands=commands)
+    assert "`hpsearch ranges a --database sqlite:///b.db` explains every range" in text
+    assert "hpsearch ui" not in text
+    running = printed(document=DOCUMENT | {"state": "interrupted"}, commands=commands)
+    assert "`hpsearch start a --database sqlite:///b.db --tracking none` goes on" in running
+    assert "`hpsearch ui a` opens the dashboard" in printed()
