@@ -341,6 +341,7 @@ def beside_optuna(
     name: str, make: Make, processes: Sequence[int], trials: int
 ) -> Iterator[tuple[str, ...]]:
     """A row for every contender and number of processes."""
+    CONTENDERS[name][0].prepare(make(), 1)  # imports and compiles what every study's start needs
     for count in processes:
         ours: float | None = None
         for contender in CONTENDERS[name]:

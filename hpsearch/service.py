@@ -171,6 +171,10 @@ class Search:
                 self._test(database, study)
         return study
 
+    def finished(self, study: StoredStudy) -> int:
+        """How many search trials are finished, without a look at all of them."""
+        return int(open_work(self.opened, study)["search_done"])
+
     def document(self, study: StoredStudy) -> dict[str, Any]:
         """The study's document as it is now."""
         return study_document(self.opened, study)

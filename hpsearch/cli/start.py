@@ -126,7 +126,7 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
     from hpsearch.store.reading import ranges_document
 
     study = search.open()
-    print_opening(console, study, search.document(study), resumed=search.resumed)
+    print_opening(console, study, search.finished(study), resumed=search.resumed)
     try:
         with watching(console, study.spec) as watch:
             study = search.run(study, watch)

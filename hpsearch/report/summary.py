@@ -20,16 +20,22 @@ from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
 
 
-def print_opening(console: Console, study: StoredStudy, document: JSON, *, resumed: bool) -> None:
-    """One line before the work begins."""
+def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: bool) -> None:
+    """One line before the work begins.
+
+    Args:
+        console: Where to print.
+        study: The study.
+        done: Search trials that are finished.
+        resumed: Whether it was begun before.
+    """
     spec = study.spec
     plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
-    if document["state"] == "complete":
+    if study.state == "complete":
         console.print(f"[bold]{study.name}[/]: already finished; nothing is trained again.")
     elif resumed:
-        done = finished_trials(document)
         console.print(
-            f"[bold]{study.name}[/]: going on with {plan}; {done} of {document['planned']} done."
+            f"[bold]{study.name}[/]: going on with {plan}; {done} of {spec.planned_trials} done."
         )
     else:
         names = ", ".join(spec.space.names)

@@ -63,7 +63,7 @@ def test_the_opening_line_has_the_length():
     """`start` announces what is trained, not what [training] would have been alone."""
     spec = StudySpec.model_validate({"name": "a", "space": {"iterations": {"choices": [20, 40]}}})
     console = Console(file=io.StringIO(), width=400)
-    study = SimpleNamespace(name="a", spec=spec)
-    print_opening(console, study, {"state": "running"}, resumed=False)
+    study = SimpleNamespace(name="a", spec=spec, state="running")
+    print_opening(console, study, 0, resumed=False)
     said = "a: 3 rounds of 100 trials, 20 to 40 iterations each, over iterations.\n"
     assert console.file.getvalue() == said
