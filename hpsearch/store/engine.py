@@ -77,6 +77,10 @@ def parse_url(text: str) -> URL:
             f"--database {url}: {backend} is not supported; use sqlite:///FILE.db "
             "or postgresql://USER@HOST/NAME"
         )
+    if backend == "sqlite" and (url.host or url.database in {None, "", ":memory:"}):
+        raise DatabaseError(
+            f"--database {url}: names no file; write sqlite:///FILE.db, with three slashes"
+        )
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     password = url.query.get("password")
@@ -86,9 +90,9 @@ def parse_url(text: str) -> URL:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The SQLite file; None for servers, memory, and SQLite's own URIs with their options."""
+    """The SQLite file; None for servers, and for SQLite's own URIs with their options."""
     name = str(url.database or "")
-    if url.get_backend_name() != "sqlite" or name in {"", ":memory:"} or name.startswith("file:"):
+    if url.get_backend_name() != "sqlite" or name.startswith("file:"):
         return None
     return Path(name)
 

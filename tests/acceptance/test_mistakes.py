@@ -108,6 +108,8 @@ def unusable_databases(folder: Path) -> dict[str, str]:
     return {
         "sqlite:///text.db": "not an SQLite database",
         "sqlite:///folder.db": "is a folder",
+        "sqlite://slash.db": "with three slashes",
+        "sqlite:///": "names no file",
         "sqlite:///no/such/folder/x.db": "does not exist",
         "mysql://localhost/x": "mysql",
         "nonsense": "not a database address",
