@@ -6,6 +6,7 @@ and write transactions that take their lock at the start, none (docs/architectur
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -101,6 +102,8 @@ def engine_options(url: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for this database."""
     if read_only := read_only_options(url):
         return read_only
+    # What psycopg warns of, a pipeline that broke with its connection, is raised as well.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     patient = {"connect_args": connect_arguments(url)}
     if url.get_backend_name() == "sqlite":
         return patient | {"pool_events": [(_tune_sqlite_connection, "connect")]}

@@ -90,7 +90,7 @@ def test_ctrl_c_during_an_outage_is_an_interruption(url, tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
         away()
 
-    monkeypatch.setattr("hpsearch.service.open_work", interrupted)
+    monkeypatch.setattr("hpsearch.service._progress", interrupted)
     file = tmp_path / "tiny.toml"
     file.write_text(STUDY)
     local = ("--database", url, "--tracking", "none", "--launcher", "inline", "--workers", "1")
