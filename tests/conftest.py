@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 
 from hpsearch.data import mnist
+from hpsearch.nn.warm_up import load_kernels
 
 SLICE = Path(__file__).parent / "data" / "mnist_slice"
+
+
+def pytest_configure(config):
+    """Compile the kernels once, before test processes and their commands all do it at a time."""
+    if not hasattr(config, "workerinput"):
+        load_kernels()
 
 
 @pytest.fixture(scope="session", autouse=True)
