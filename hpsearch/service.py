@@ -162,8 +162,8 @@ class Search:
             HpsearchError: If workers keep dying.
         """
         database, self._watch = self.opened, watch
-        self._mirror = Mirror.start(self._options.database, self._options.tracking, study.name)
         with self._stop.installed(), self._interruptible(database, study):
+            self._mirror = Mirror.start(self._options.database, self._options.tracking, study.name)
             if study.state != "complete":
                 self._search(database, study)
             study = load_study(database, study.name)

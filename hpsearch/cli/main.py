@@ -26,7 +26,9 @@ from hpsearch.cli import (
     verify,
     worker,
 )
+from hpsearch.cli.output import INTERRUPTED
 from hpsearch.errors import HpsearchError, UserError
+from hpsearch.launch import fork_server
 from hpsearch.launch.threads import one_blas_thread
 
 app = typer.Typer(
@@ -71,7 +73,6 @@ app.command()(check.check)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 
-INTERRUPTED = 130
 # What Typer raises for every mistake on the command line; it gives the base no public name.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -94,6 +95,7 @@ def run() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     finally:
+        fork_server.end()
         # Looking for garbage among all that was imported would take half a second of the end.
         gc.freeze()
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+# The exit code of a command that Ctrl-C ended.
+INTERRUPTED = 130
+
 
 def emit(document: Any, *, as_json: bool, people: Callable[[Console], None]) -> None:
     """Print the document as JSON on standard output, or let `people` print it on a console."""

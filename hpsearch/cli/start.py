@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from hpsearch.catalog import DEFAULT_STUDY
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
-from hpsearch.launch.fork_server import warm_up
+from hpsearch.cli.output import INTERRUPTED
+from hpsearch.launch import fork_server
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,36 +58,56 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     quiet: options.Quiet = False,
 ) -> None:
     """Run a study to its end, or go on with it where it was left."""
-    from hpsearch.study_file import overridden
-    from hpsearch.tracking.destination import check_destination
+    with _leaving_at_ctrl_c():
+        from hpsearch.study_file import overridden
+        from hpsearch.tracking.destination import check_destination
 
-    if tracking != "none":
-        check_destination(database, tracking)
-    is_name = not Path(study).is_file()
-    if launcher is Launcher.local and is_name:
-        warm_up()  # already: to look a name up in the database takes half of all imports
-    spec, source = _study(study, database)
-    spec = overridden(spec, rounds=rounds, trials=trials, seed=seed, name=name)
-    if launcher is Launcher.local:
-        warm_up()  # first, so that it imports beside what is imported below
-    from hpsearch.report.console import console_for
-    from hpsearch.service import Search, StartOptions
+        if tracking != "none":
+            check_destination(database, tracking)
+        if launcher is Launcher.local and not Path(study).is_file():
+            fork_server.warm_up()  # already: to look a name up takes half of all imports
+        spec, source = _study(study, database)
+        spec = overridden(spec, rounds=rounds, trials=trials, seed=seed, name=name)
+        if launcher is Launcher.local:
+            fork_server.warm_up()  # first, so that it imports beside what is imported below
+        from hpsearch.report.console import console_for
+        from hpsearch.service import Search, StartOptions
 
-    run_options = StartOptions(
-        database=database,
-        tracking=tracking,
-        data_dir=data_dir,
-        workers=workers,
-        population=population,
-        launcher=launcher.value,
-        open_test=not no_test,
-    )
-    search = Search(spec, source, run_options)
-    try:
+        run_options = StartOptions(
+            database=database,
+            tracking=tracking,
+            data_dir=data_dir,
+            workers=workers,
+            population=population,
+            launcher=launcher.value,
+            open_test=not no_test,
+        )
+        search = Search(spec, source, run_options)
         console = console_for(as_json=as_json, quiet=quiet)
+    try:
         _run(search, console, options.commands(database, tracking), as_json=as_json)
     finally:
         search.close()
+
+
+@contextmanager
+def _leaving_at_ctrl_c() -> Iterator[None]:
+    """Until the search listens, Ctrl-C ends the command at once, as a kill would.
+
+    An exception would not always arrive: one that is raised in a destructor, in a callback of a
+    weak reference or in an import of a library's is lost, or becomes an error of another kind.
+    """
+    before = signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    fork_server.end()
+    os.write(2, b"hpsearch: interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def _study(study: str, database: str) -> tuple[StudySpec, str]:
@@ -125,14 +151,15 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
     from hpsearch.report.summary import print_opening, print_result
     from hpsearch.store.reading import ranges_document
 
-    study = search.open()
-    print_opening(console, study, search.finished(study), resumed=search.resumed)
+    with _leaving_at_ctrl_c():
+        study = search.open()
+        print_opening(console, study, search.finished(study), resumed=search.resumed)
     try:
         with watching(console, study.spec) as watch:
             study = search.run(study, watch)
     except Interrupted:
         _show_interrupted(search, console, study, as_json=as_json)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     document = search.document(study)
     print_result(console, study, document, ranges_document(search.opened, study), commands)
     if as_json:

@@ -169,7 +169,7 @@ def _as_a_process_of_its_own(arguments: Sequence[str]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.setattr(sys, "argv", ["hpsearch", *arguments])
         patch.setattr("hpsearch.cli.main.gc.freeze", lambda: None)
-        patch.setattr("hpsearch.cli.start.warm_up", lambda: None)
+        patch.setattr("hpsearch.cli.start.fork_server.warm_up", lambda: None)
         patch.setattr("hpsearch.service.warm_up", lambda: None)
         yield
     for number, handler in heard.items():

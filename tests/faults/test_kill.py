@@ -6,11 +6,13 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.acceptance.conftest import (
@@ -98,14 +100,47 @@ def test_ctrl_c_hands_everything_back(hpsearch: Command, started: Starter):
     search = started("start", file, *LOCAL)
     until(lambda: finished(hpsearch) >= 5, "the first trials")
     os.killpg(search.pid, signal.SIGINT)  # a terminal sends it to the whole group
-    out, err = search.communicate(timeout=10)
-    assert search.returncode == 130, err
+    search.wait(timeout=10)
+    left = [p for p in session_of(search) if has_workers_code(p)]
+    out, err = search.communicate()
+    assert (search.returncode, left) == (130, []), err
     assert "nothing is lost" in out
     assert "Traceback" not in out + err
-    until(lambda: not session_of(search), "the end of every process", seconds=5)
     states = Counter(t["state"] for t in hpsearch.json("trials", "slow"))
     assert states["running"] == 0
     assert states["waiting"] > 0
+
+
+def has_workers_code(process: psutil.Process) -> bool:
+    """Whether it is the process that workers are forked from, or one of them."""
+    try:
+        return "multiprocessing.forkserver" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return False
+
+
+def test_ctrl_c_is_heard_before_the_search_listens(hpsearch: Command):
+    """Pressed while `start` still imports and opens, it ends the command wherever it is.
+
+    In a callback of a weak reference, where Python prints an exception and goes on.
+    """
+    pressed_in_a_callback = (
+        "import signal, weakref\n"
+        "from hpsearch.cli import main\n"
+        "from hpsearch.service import Search\n"
+        "def open(search):\n"
+        "    key = Search(search.spec, '', search._options)\n"
+        "    watched = weakref.ref(key, lambda _: signal.raise_signal(signal.SIGINT))\n"
+        "    del key\n"
+        "    raise AssertionError('went on')\n"
+        "Search.open = open\n"
+        "main.run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", pressed_in_a_callback, "start", "digits", *LOCAL],
+        cwd=hpsearch.folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "hpsearch: interrupted\n")
 
 
 def test_orphaned_workers_finish_their_claim_and_leave(hpsearch: Command, started: Starter):
