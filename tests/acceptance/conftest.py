@@ -62,9 +62,6 @@ seeds = 2
 """
 
 
-# Commands that change nothing: tests look at a database with them again and again.
-READING = {"list", "show", "ranges", "trials"}
-
 # Two optimizers with a rate of their own, two initializers: four combinations.
 GRID_STUDY = """
 name = "grid"
@@ -94,8 +91,28 @@ class Command:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run to the end."""
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run to the end in this process: a second of imports less.
+
+        Workers are processes of their own here too, forked from one that lives as long as this.
+        """
+        from hpsearch.cli import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _as_a_process_of_its_own(self.folder, arguments),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main.run()
+        code = ended.value.code or 0
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def apart(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run to the end in a process of its own, as a shell would."""
         return subprocess.run(
             [sys.executable, "-m", "hpsearch", *arguments],
             cwd=self.folder,
@@ -107,37 +124,13 @@ class Command:
 
     def json(self, *arguments: str) -> Any:
         """Run to the end and read the JSON document on standard output."""
-        if arguments[0] in READING:
-            done = self.here(*arguments, "--json")
-        else:
-            done = self(*arguments, "--json")
+        done = self(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run to the end in this process: a second of imports less.
-
-        For what only looks or is refused. It must not start workers: the process that they are
-        forked from would outlive the test.
-        """
-        from hpsearch.cli import main
-
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            contextlib.chdir(self.folder),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            _as_a_process_of_its_own(arguments),
-            pytest.raises(SystemExit) as ended,
-        ):
-            main.run()
-        code = ended.value.code or 0
-        assert isinstance(code, int)
-        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
     def refusal(self, *arguments: str) -> str:
         """The one line with which a command refuses what was typed; nothing else is printed."""
-        done = self.here(*arguments)
+        done = self(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
         (line,) = done.stderr.splitlines()
         return line
@@ -163,14 +156,14 @@ class Command:
 
 
 @contextlib.contextmanager
-def _as_a_process_of_its_own(arguments: Sequence[str]) -> Iterator[None]:
+def _as_a_process_of_its_own(folder: Path, arguments: Sequence[str]) -> Iterator[None]:
     """Put back, or do not do at all, what a command does to the process it has for itself."""
     heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.setattr(sys, "argv", ["hpsearch", *arguments])
         patch.setattr("hpsearch.cli.main.gc.freeze", lambda: None)
-        patch.setattr("hpsearch.cli.start.fork_server.warm_up", lambda: None)
-        patch.setattr("hpsearch.service.warm_up", lambda: None)
+        patch.setattr("hpsearch.cli.main.fork_server.end", lambda: None)
+        patch.setattr("multiprocessing.process.ORIGINAL_DIR", str(folder))
         yield
     for number, handler in heard.items():
         signal.signal(number, handler)
@@ -206,7 +199,7 @@ def _copied_small(
     hpsearch = Command(tmp_path_factory.mktemp("copied"))
     shutil.copytree(_finished_small, hpsearch.folder, dirs_exist_ok=True)
     shutil.copy(mlflow_tables, hpsearch.folder / "mlflow.db")
-    done = hpsearch.here("sync", "small")
+    done = hpsearch("sync", "small")
     assert done.returncode == 0, done.stderr
     return hpsearch.folder
 

@@ -32,7 +32,7 @@ def change(hpsearch: Command, statement: str) -> None:
 
 def examined(hpsearch: Command, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
     """Exit code, and findings that are not ok."""
-    done = hpsearch.here("doctor", "--json", *arguments)
+    done = hpsearch("doctor", "--json", *arguments)
     findings = json.loads(done.stdout)["findings"]
     return done.returncode, [f for f in findings if f["verdict"] != "ok"]
 
@@ -46,7 +46,7 @@ def written(hpsearch: Command) -> dict[str, int]:
 def test_a_healthy_study_is_well_with_its_copy(copied: Command):
     """After a search every line is ok, and no file of the folder is another afterwards."""
     before = written(copied)
-    done = copied.here("doctor")
+    done = copied("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
     assert "MLflow: sqlite:///mlflow.db answers" in done.stdout
@@ -62,7 +62,7 @@ def test_a_damaged_study_is_named_with_what_mends_it(small: Command):
     assert line.startswith("wrong")
     assert "rows of small: search 2: finished, but Optuna's state says otherwise" in line
     mended = line.split("`hpsearch ")[1].rstrip("`").split()
-    assert small.here(*mended, "--no-test", "--launcher", "inline").returncode == 0
+    assert small(*mended, "--no-test", "--launcher", "inline").returncode == 0
     assert {study["study"] for study in small.json("list")} == {"small", "small-again"}
 
 

@@ -77,7 +77,7 @@ def test_check_lists_every_mistake(hpsearch: Command):
     """A file with three mistakes gets three lines."""
     text = DIGITS.replace("epochs = 10", "epoch = 10").replace('"relu"', '"rel"')
     file = hpsearch.write("bad.toml", text.replace("rounds = 3", "rounds = 0"))
-    done = hpsearch.here("check", file)
+    done = hpsearch("check", file)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 3
 
@@ -188,7 +188,7 @@ def test_a_mistake_on_the_command_line_is_one_line(hpsearch: Command, typed, wor
 def test_a_process_of_its_own_says_the_same(hpsearch: Command, typed):
     """One mistake of each kind in a real process: what was said above is what a user sees."""
     hpsearch.write("bad.toml", DIGITS.replace("epochs = 10", "epoch = 10"))
-    done, here = hpsearch(*typed), hpsearch.here(*typed)
+    done, here = hpsearch.apart(*typed), hpsearch(*typed)
     assert (done.returncode, done.stdout) == (here.returncode, here.stdout)
     assert done.stderr.replace("python -m hpsearch", "hpsearch") == here.stderr
 

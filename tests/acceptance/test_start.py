@@ -16,7 +16,7 @@ LOCAL = ("--tracking", "none")
 
 def test_start_runs_a_study_to_its_end(hpsearch: Command):
     """`start` exits with 0 and prints rounds, winner, test figure and the next command."""
-    done = hpsearch("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
+    done = hpsearch.apart("start", hpsearch.write("small.toml", SMALL_STUDY), *LOCAL)
     assert done.returncode == 0, done.stderr
     for word in ("round", "Winner", "Test", "sealed rows", "hpsearch ranges small"):
         assert word in done.stdout

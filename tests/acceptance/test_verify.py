@@ -20,7 +20,7 @@ def change(hpsearch: Command, *statements: str) -> None:
 
 def test_a_study_verifies_with_its_copy_and_nothing_is_opened(copied: Command):
     """Every trial is replayed equal, MLflow has a run for each row, the split is opened once."""
-    done = copied.here("verify", "small", "--trials", "100")
+    done = copied("verify", "small", "--trials", "100")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines} == {"ok"}
@@ -45,7 +45,7 @@ def test_a_changed_study_has_one_line_for_each_disagreement(small: Command):
     assert "search 2: 1 of 16 figures differ, first validation_loss of epoch 3: 0.125" in replay
     assert "ledger: range of learning_rate in round 2: elites" in ledger
     confirmed = ("--trial", "0", "--purpose", "confirmation", "--json")
-    other = small.here("verify", "small", *confirmed, *LOCAL)
+    other = small("verify", "small", *confirmed, *LOCAL)
     document = json.loads(other.stdout)
     assert (document["study"], document["verdict"], document["seed"]) == ("small", "wrong", None)
     assert [f["check"] for f in document["findings"] if f["verdict"] == "wrong"] == ["ledger"]
@@ -57,7 +57,7 @@ def test_a_study_verifies_while_it_runs(hpsearch: Command, started):
     file = hpsearch.write("slow.toml", SLOW_STUDY)
     process = started("start", file, *LOCAL, "--no-test", "--trials", "1000")
     until(lambda: finished(hpsearch) > 0, "a finished trial")
-    done = hpsearch.here("verify", "slow", "--trials", "2", "--seed", "1", *LOCAL)
+    done = hpsearch("verify", "slow", "--trials", "2", "--seed", "1", *LOCAL)
     assert process.poll() is None
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum("equal bit for bit" in line for line in done.stdout.splitlines()) == 2

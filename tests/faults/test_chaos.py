@@ -180,7 +180,7 @@ def check_nothing_is_missing(
     """Let the search end, and compare all it left behind with an undisturbed one."""
     _, url, _, tracking = addresses
     # Whatever is left of the workers finishes its claim and leaves; nobody disturbs any more.
-    ended = hpsearch("start", "chaos.toml", *addresses, timeout=600)
+    ended = hpsearch.apart("start", "chaos.toml", *addresses, timeout=600)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "MLflow has everything." in ended.stdout, ended.stdout
 

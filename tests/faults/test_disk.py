@@ -54,9 +54,9 @@ def check_same_table(hpsearch: Command, file: str, database: str) -> None:
     begun = hpsearch.json("trials", "small", "--database", database)
     done = [trial for trial in begun if trial["state"] == "complete"]
     assert 0 < len(done) < 120, "the disk was full too early or too late"
-    again = hpsearch("start", file, "--database", database, *ALONE)
+    again = hpsearch.apart("start", file, "--database", database, *ALONE)
     assert again.returncode == 0, again.stderr
-    assert hpsearch("start", file, *ALONE).returncode == 0
+    assert hpsearch.apart("start", file, *ALONE).returncode == 0
     ours = hpsearch.json("trials", "small", "--database", database)
     assert comparable(ours) == comparable(hpsearch.json("trials", "small"))
     kept = {(t["purpose"], t["number"], t["finished"]) for t in done}
@@ -66,7 +66,7 @@ def check_same_table(hpsearch: Command, file: str, database: str) -> None:
 def test_a_full_disk_costs_nothing_but_time(hpsearch: Command, disk: Disk):
     """`start` says that the disk is full; with space it goes on, and trains nothing twice."""
     file, database = hpsearch.write("small.toml", STUDY), f"sqlite:///{disk.folder / 'a.db'}"
-    check_refusal(hpsearch("start", file, "--database", database, *ALONE), "the disk is full")
+    check_refusal(hpsearch.apart("start", file, "--database", database, *ALONE), "the disk is full")
     disk.resize("60m")
     check_same_table(hpsearch, file, database)
 
@@ -82,9 +82,9 @@ def test_no_study_begins_on_a_full_disk(hpsearch: Command, disk: Disk):
     """Where not even the tables fit the line is the same, and later the study begins."""
     disk.resize("100k")
     file, database = hpsearch.write("small.toml", SMALL_STUDY), f"sqlite:///{disk.folder / 'a.db'}"
-    check_refusal(hpsearch("start", file, "--database", database, *ALONE), "the disk is full")
+    check_refusal(hpsearch.apart("start", file, "--database", database, *ALONE), "the disk is full")
     disk.resize("60m")
-    assert hpsearch("start", file, "--database", database, *ALONE).returncode == 0
+    assert hpsearch.apart("start", file, "--database", database, *ALONE).returncode == 0
 
 
 def test_a_full_disk_under_mlflow_costs_only_the_copy(hpsearch: Command, disk: Disk):
@@ -94,13 +94,13 @@ def test_a_full_disk_under_mlflow_costs_only_the_copy(hpsearch: Command, disk: D
         hpsearch.write("small.toml", SMALL_STUDY),
         f"sqlite:///{disk.folder / 'mlflow.db'}",
     )
-    assert hpsearch("start", file, "--tracking", tracking).returncode == 0
+    assert hpsearch.apart("start", file, "--tracking", tracking).returncode == 0
     disk.fill()
-    done = hpsearch("start", file, "--tracking", tracking, "--name", "second")
+    done = hpsearch.apart("start", file, "--tracking", tracking, "--name", "second")
     assert done.returncode == 0, done.stderr
     assert "its disk is full" in " ".join(done.stdout.split())
     disk.free()
-    synced = hpsearch("sync", "second", "--tracking", tracking)
+    synced = hpsearch.apart("sync", "second", "--tracking", tracking)
     assert synced.returncode == 0, synced.stderr
     states = [trial["state"] for trial in hpsearch.json("trials", "second")]
     assert states == ["complete"] * 21

@@ -83,7 +83,7 @@ def test_killed_workers_and_start_lose_nothing(
     kill_amid_training(hpsearch, search)
     assert finished(hpsearch) < 120, "the search was over before it could be killed"
 
-    assert hpsearch("start", file, *LOCAL).returncode == 0
+    assert hpsearch.apart("start", file, *LOCAL).returncode == 0
     trials = hpsearch.json("trials", "slow")
     assert Counter((t["purpose"], t["state"]) for t in trials) == {
         ("search", "complete"): 120,
@@ -188,7 +188,7 @@ def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started:
     file = hpsearch.write("slow.toml", SLOW_STUDY)
     search = started("start", file, *LOCAL)
     kill_amid_training(hpsearch, search)
-    assert hpsearch("start", file, *LOCAL).returncode == 0
+    assert hpsearch.apart("start", file, *LOCAL).returncode == 0
     assert counted(hpsearch, "attempts > 1") > 0
     assert counted(hpsearch, "losses > 0") == 0
     assert counted(hpsearch, "state = 'complete'") == 127

@@ -21,7 +21,7 @@ LOCAL = ("--tracking", "none")
 def shown(hpsearch: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a finished study as a disk that cannot be written, mounted beside it."""
     file = hpsearch.write("small.toml", SMALL_STUDY)
-    assert hpsearch("start", file, *LOCAL).returncode == 0
+    assert hpsearch.apart("start", file, *LOCAL).returncode == 0
     place = tmp_path_factory.mktemp("disk")
     if subprocess.run(["mount", "--bind", hpsearch.folder, place], check=False).returncode:
         pytest.skip("only root may mount a disk")
@@ -35,7 +35,7 @@ def test_a_study_is_shown_as_it_is(hpsearch: Command, shown: Path):
     there = ("--database", f"sqlite:///{shown}/hpsearch.db")
     for command in (["list"], ["show", "small"], ["ranges", "small"], ["trials", "small"]):
         assert hpsearch.json(*command, *there) == hpsearch.json(*command)
-    assert hpsearch("doctor", *there, *LOCAL).returncode == 0
+    assert hpsearch.apart("doctor", *there, *LOCAL).returncode == 0
 
 
 def test_nobody_begins_to_write(hpsearch: Command, shown: Path):
@@ -43,7 +43,7 @@ def test_nobody_begins_to_write(hpsearch: Command, shown: Path):
     before = sorted(shown.iterdir())
     for name, said in (("hpsearch.db", "the file is read-only"), ("new.db", "its folder is")):
         database = ("--database", f"sqlite:///{shown / name}")
-        done = hpsearch("start", "small.toml", *database, *LOCAL)
+        done = hpsearch.apart("start", "small.toml", *database, *LOCAL)
         (line,) = done.stderr.splitlines()
         assert (done.returncode, done.stdout) == (2, "")
         assert f"{shown / name}: {said}" in line
