@@ -28,13 +28,13 @@ source = "digits"
 [model]
 hidden = [100]
 [training]
-epochs = 40
+epochs = 30
 [space]
 learning_rate = { low = 1e-4, high = 1e-2, scale = "log" }
 weight_decay = { low = 1e-8, high = 1e-4, scale = "log" }
 [search]
 rounds = 2
-trials = 60
+trials = 40
 [confirmation]
 finalists = 2
 seeds = 3

@@ -5,21 +5,11 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.acceptance.conftest import SMALL_STUDY, Command, kill_session, until
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished study and its copy in MLflow."""
-    command = Command(tmp_path_factory.mktemp("ui"))
-    done = command("start", command.write("small.toml", SMALL_STUDY), "--no-test", "--quiet")
-    assert done.returncode == 0, done.stderr
-    return command.folder
+from tests.acceptance.conftest import Command, kill_session, until
 
 
 def _free_port() -> int:
@@ -40,11 +30,13 @@ def _end(family: list[psutil.Process], process: subprocess.Popen[str]) -> None:
     kill_session(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_server_ends_with_its_command(folder: Path, number: signal.Signals):
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
+def test_the_server_ends_with_its_command(copied: Command, number: signal.Signals):
     """After SIGTERM or a closed terminal the port is free and no process is left."""
     port = _free_port()
-    process = Command(folder).background("ui", "small", "--no-browser", "--port", str(port))
+    process = copied.background("ui", "small", "--no-browser", "--port", str(port))
     family: list[psutil.Process] = []
     try:
         assert process.stdout is not None
@@ -62,9 +54,8 @@ def test_the_server_ends_with_its_command(folder: Path, number: signal.Signals):
         _end(family, process)
 
 
-def test_a_server_elsewhere_is_only_pointed_at(folder: Path):
+def test_a_server_elsewhere_is_only_pointed_at(copied: Command):
     """Of a server's address the page is printed, without user and password."""
-    command = Command(folder)
-    done = command("ui", "--no-browser", "--tracking", "http://user:planted@127.0.0.1:1/")
+    done = copied("ui", "--no-browser", "--tracking", "http://user:planted@127.0.0.1:1/")
     assert done.stdout == "http://127.0.0.1:1/#/experiments\n"
     assert "planted" not in done.stderr

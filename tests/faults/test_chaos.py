@@ -54,6 +54,8 @@ trials = {trials}
 [confirmation]
 finalists = 2
 seeds = 3
+[report]
+figures = ["table"]
 """
 # What only root can do, and the report says if it was not done.
 DISK_FILLED = "disk filled"
@@ -144,8 +146,8 @@ def test_a_short_chaos_changes_nothing(
     hpsearch.write("chaos.toml", study)
     addresses = ("--database", url, "--tracking", "sqlite:///mlflow.db")
     chaos = Chaos(hpsearch, ("start", "chaos.toml", *addresses), outages, seed, said)
-    with reported(chaos, seed, url, seconds=8):
-        chaos.rage(seconds=8, times=1)
+    with reported(chaos, seed, url, seconds=6):
+        chaos.rage(seconds=6, times=1)
         check_nothing_is_missing(hpsearch, undisturbed(study), *addresses)
         until(lambda: not chaos.processes(), "the end of every process")
 

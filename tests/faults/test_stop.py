@@ -24,7 +24,7 @@ from tests.acceptance.conftest import SLOW_STUDY, begin, until
 
 Starter = Callable[..., subprocess.Popen[str]]
 # Nobody waits for the end of a trial.
-ENDLESS = SLOW_STUDY.replace("epochs = 40", "epochs = 1000000")
+ENDLESS = SLOW_STUDY.replace("epochs = 30", "epochs = 1000000")
 # Seconds. A worker means to leave within 5, a busy machine takes its time; without anything done
 # for it one would wait 30 s or a minute for the database.
 SOON = 15

@@ -16,13 +16,13 @@ from hpsearch.final import open_sealed_test
 from hpsearch.store.database import open_database
 from hpsearch.store.mirroring import read_mirror
 from hpsearch.store.reading import ranges_document, study_document, trials_document
-from hpsearch.store.studies import create_study, load_study
+from hpsearch.store.studies import create_study, load_study, refresh_report
 from hpsearch.study_file import parse_study
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.ui import start_ui
 from hpsearch.worker import WorkerOptions, run_worker
 
-TOML = """
+PICTURED = """
 name = "small"
 [data]
 source = "moons"
@@ -42,14 +42,16 @@ trials = 8
 finalists = 2
 seeds = 2
 """
+# To draw takes longer than all else that is copied.
+TOML = f'{PICTURED}[report]\nfigures = ["table"]\n'
 
 
-def begun(url):
+def begun(url, toml=TOML):
     """A study whose first round waits to be trained."""
-    spec = parse_study(TOML, "small.toml")
+    spec = parse_study(toml, "small.toml")
     database = open_database(url, create=True)
     prepared = prepare(spec, None)
-    create_study(database, spec, TOML, prepared.fingerprint, len(prepared.validation()))
+    create_study(database, spec, toml, prepared.fingerprint, len(prepared.validation()))
     return database
 
 
@@ -66,6 +68,14 @@ def searched(tmp_path_factory):
     open_sealed_test(url, "small", None)
     yield database
     database.close()
+
+
+@pytest.fixture
+def pictured(searched):
+    """The same, with the figure that is drawn where the study file names none."""
+    study = load_study(searched, "small")
+    yield refresh_report(searched, study, parse_study(PICTURED, "small.toml"), PICTURED)
+    refresh_report(searched, load_study(searched, "small"), study.spec, study.source)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from hpsearch.tracking.mirror import sync
 from hpsearch.tracking.study_run import search_is_over
 from hpsearch.worker import WorkerOptions, run_worker
 from tests.contract.mirror.conftest import (
+    PICTURED,
     begun,
     by_key,
     check_whole,
@@ -112,11 +113,11 @@ def test_study_run_tells_ranges_winner_and_test(searched, tracking):
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def test_a_complete_study_has_its_figures(searched, tracking, tmp_path):
+def test_a_complete_study_has_its_figures(searched, pictured, tracking, tmp_path):
     """The figures that `report` draws are artifacts of the study's run, once, byte for byte."""
-    client, study = connect(tracking), load_study(searched, "small")
-    material = Material.of(study.spec, documents(searched)[0])
-    drawn = draw(material, study.spec.figures).files
+    client = connect(tracking)
+    material = Material.of(pictured.spec, documents(searched)[0])
+    drawn = draw(material, pictured.spec.figures).files
     for _ in range(2):
         report = sync(searched.url, "small", tracking)
         paths = [f.path for f in client.list_artifacts(report.run_id, "figures")]
@@ -128,7 +129,7 @@ def test_a_complete_study_has_its_figures(searched, tracking, tmp_path):
 
 def test_a_running_study_has_no_figures_yet(mlflow_copy, tmp_path):
     """Nothing is drawn before the search is over, and matplotlib is not even imported."""
-    database = begun(f"sqlite:///{tmp_path}/begun.db")
+    database = begun(f"sqlite:///{tmp_path}/begun.db", PICTURED)
     code = (
         "import sys; from hpsearch.tracking.mirror import sync; "
         f"print(sync({database.url!r}, 'small', {mlflow_copy!r}).run_id, "
@@ -144,7 +145,7 @@ def test_a_running_study_has_no_figures_yet(mlflow_copy, tmp_path):
 def test_figures_are_there_before_the_confirmation_is_over(mlflow_copy, tmp_path):
     """They show the search, so nobody need wait for them once the winner is known."""
     url = f"sqlite:///{tmp_path}/confirming.db"
-    database = begun(url)
+    database = begun(url, PICTURED)
     study = load_study(database, "small")
 
     class SearchIsOver(threading.Event):
