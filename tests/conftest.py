@@ -16,8 +16,16 @@ SLICE = Path(__file__).parent / "data" / "mnist_slice"
 
 
 def pytest_configure(config):
-    """Compile the kernels once, before test processes and their commands all do it at a time."""
+    """Compile the kernels once, before test processes and their commands all do it at a time.
+
+    And once only: commands that tests start use the code that the tests themselves import, also
+    where another copy is installed.
+    """
     if not hasattr(config, "workerinput"):
+        known = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            [str(config.rootpath), *([known] if known else [])]
+        )
         load_kernels()
 
 

@@ -155,7 +155,7 @@ def database(database_url):
 # --------------------------------------------------------------------- studies
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_spec():
     """Builds a small study; keyword arguments replace whole tables."""
 
@@ -191,17 +191,17 @@ def make_study(database, make_spec):
     return make
 
 
+def stored_with_data(database, spec):
+    """Store a study with its real data, for workers that really train."""
+    prepared = prepare(spec, None)
+    rows = len(prepared.validation())
+    return create_study(database, spec, "", prepared.fingerprint, rows, keep_sealed=False)
+
+
 @pytest.fixture
 def make_real_study(database, make_spec):
     """Stores a small study with its real data, for workers that really train."""
-
-    def make(**changes):
-        spec = make_spec(**changes)
-        prepared = prepare(spec, None)
-        rows = len(prepared.validation())
-        return create_study(database, spec, "", prepared.fingerprint, rows, keep_sealed=False)
-
-    return make
+    return lambda **changes: stored_with_data(database, make_spec(**changes))
 
 
 @pytest.fixture

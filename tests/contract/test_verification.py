@@ -19,13 +19,16 @@ from hpsearch.seeds import Purpose
 from hpsearch.store import tables
 from hpsearch.store.bulk import models
 from hpsearch.store.claims import claim
+from hpsearch.store.copying import copy_study
 from hpsearch.store.database import open_database
 from hpsearch.store.mirroring import write_mirror
 from hpsearch.store.optuna_rows import disagreements
 from hpsearch.store.record import read_record
+from hpsearch.store.studies import load_study
 from hpsearch.store.workers import worker_stopped
 from hpsearch.verification import Sample, Verification
 from hpsearch.worker import WorkerOptions, run_worker
+from tests.contract.conftest import stored_with_data
 
 OPTUNA = models.TrialModel.__table__
 OPTUNA_VALUES = models.TrialValueModel.__table__
@@ -56,13 +59,22 @@ def change(database, *statements):
             assert connection.execute(statement).rowcount > 0
 
 
-@pytest.fixture
-def trained(database_url, make_real_study):
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, make_spec):
     """A study that was really trained, confirmed and tested."""
-    study = make_real_study(search={"rounds": 2, "trials": 6})
-    run_worker(WorkerOptions(database_url, study.name), threading.Event())
-    open_sealed_test(database_url, study.name, None)
-    return study
+    url = f"sqlite:///{tmp_path_factory.mktemp('original')}/study.db"
+    with closing(open_database(url, create=True)) as database:
+        study = stored_with_data(database, make_spec(search={"rounds": 2, "trials": 6}))
+        run_worker(WorkerOptions(url, study.name), threading.Event())
+        open_sealed_test(url, study.name, None)
+        yield database
+
+
+@pytest.fixture
+def trained(database, original):
+    """A copy of it, in either database, to do with as one likes."""
+    copy_study(original, database.url, "small")
+    return load_study(database, "small")
 
 
 # --------------------------------------------------------------------------- replays
