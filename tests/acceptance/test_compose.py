@@ -360,6 +360,7 @@ def services(
     native.end()
 
 
+@pytest.mark.slow
 def test_what_it_runs_ends_with_a_finished_study(services: NativeServices):
     """Commands and environments of the file, run natively, end with a study that is in MLflow."""
     mlflow = services.start("mlflow")

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from contextlib import closing
 
+import pytest
+
 from tests.acceptance.conftest import GRID_STUDY, Command, comparable, until
 
 LOCAL = ("--tracking", "none")
@@ -58,6 +60,7 @@ def test_what_a_table_brings_is_what_is_trained(hpsearch: Command):
     assert curves["grid"][2:] == curves["plain"]
 
 
+@pytest.mark.slow
 def test_a_grid_is_gone_on_with(hpsearch: Command, started):
     """Killed in its middle, a grid is finished by the same command with the table it would have."""
     slow = GRID_STUDY.replace("epochs = 3", "epochs = 60").replace("limit = 300", "")

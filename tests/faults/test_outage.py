@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.conftest import (
     SLOW_STUDY,
@@ -62,6 +63,7 @@ def test_a_server_that_restarts_costs_no_trial(
     assert comparable(trials) == undisturbed_slow
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_heard_while_the_server_is_away(hpsearch: Command, started: Starter, server: Any):
     """Nobody has to wait for a database to stop a search that waits for it."""
     url, file = server.get_uri(), hpsearch.write("slow.toml", SLOW_STUDY)

@@ -8,6 +8,8 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from hpsearch.report.figures.drawing import draw
 from hpsearch.report.figures.material import Material
 from hpsearch.store.reading import elite_numbers
@@ -40,6 +42,11 @@ WRITES = {
     "set_terminated",
     "update_run",
 }
+
+# What writes everything twice; over HTTP that takes long.
+SLOW_OVER_HTTP = pytest.mark.parametrize(
+    "tracking", ["sqlite", pytest.param("http", marks=pytest.mark.slow)], indirect=True
+)
 
 # ------------------------------------------------------------------- what is copied
 
@@ -163,6 +170,7 @@ def test_figures_are_there_before_the_confirmation_is_over(mlflow_copy, tmp_path
 # ----------------------------------------------------------------------- idempotence
 
 
+@SLOW_OVER_HTTP
 def test_sync_twice_adds_nothing(searched, tracking):
     """A second sync makes no run, removes none and changes none."""
     sync(searched.url, "small", tracking)
@@ -217,6 +225,7 @@ def test_dying_after_any_write_leaves_nothing_twice(searched, tracking, monkeypa
             assert set(steps.values()) == {1}, (run.info.run_name, name, steps)
 
 
+@SLOW_OVER_HTTP
 def test_killed_process_is_taken_up(searched, tracking, mirror_process):
     """A mirror killed with SIGKILL between two trials is finished by the next one."""
     process = mirror_process(searched, tracking, stdin=subprocess.PIPE)
@@ -242,6 +251,7 @@ def test_deleted_tracking_file_is_rebuilt(searched, mlflow_copy, tmp_path, mirro
     assert content_of(runs_in(again)) == before
 
 
+@SLOW_OVER_HTTP
 def test_runs_the_study_does_not_have_are_removed(searched, tracking):
     """A run whose trial is not in SQL goes; a run deleted by hand comes back."""
     report = sync(searched.url, "small", tracking)
@@ -258,6 +268,7 @@ def test_runs_the_study_does_not_have_are_removed(searched, tracking):
     assert parent == runs["small/round/2"].info.run_id
 
 
+@SLOW_OVER_HTTP
 def test_deleted_experiment_is_restored(searched, tracking):
     """A study whose experiment lies in MLflow's bin is taken out of it, with its runs."""
     report = sync(searched.url, "small", tracking)
@@ -267,6 +278,7 @@ def test_deleted_experiment_is_restored(searched, tracking):
     check_whole(searched, tracking)
 
 
+@SLOW_OVER_HTTP
 def test_another_study_of_the_same_name_is_left_alone(searched, tracking, tmp_path):
     """Two databases may copy a study of one name to one place; neither removes the other's."""
     sync(searched.url, "small", tracking)

@@ -114,6 +114,7 @@ def test_a_server_that_comes_late_gets_everything(searched, server, mirror_proce
     connect(server).rename_experiment(runs[0].info.experiment_id, "small, after an outage")
 
 
+@pytest.mark.slow
 def test_tracking_file_deleted_under_a_running_mirror(
     searched, mlflow_copy, tmp_path, mirror_process
 ):
