@@ -66,6 +66,7 @@ def test_a_damaged_study_is_named_with_what_mends_it(small: Command):
     assert {study["study"] for study in small.json("list")} == {"small", "small-again"}
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_while_a_search_runs(hpsearch: Command, started):
     """Asked again and again during a search, the doctor finds nothing wrong."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)

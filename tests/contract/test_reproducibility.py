@@ -47,8 +47,7 @@ def run_in_processes(url, study, workers):
     assert [process.wait(timeout=60) for process in processes] == [0] * workers
 
 
-@pytest.mark.parametrize("seeds", ["common", "fresh"])
-@pytest.mark.parametrize("sampler", ["sobol", "random"])
+@pytest.mark.parametrize(("sampler", "seeds"), [("sobol", "common"), ("random", "fresh")])
 def test_the_table_does_not_depend_on_workers(
     database, database_url, make_real_study, sampler, seeds
 ):

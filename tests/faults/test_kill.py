@@ -172,6 +172,7 @@ def test_a_worker_may_join_and_leave_at_any_time(hpsearch: Command, started: Sta
     assert all(t["attempts"] == 1 for t in trials)
 
 
+@pytest.mark.slow
 def test_a_waiting_worker_begins_when_its_study_does(hpsearch: Command, started: Starter):
     """`worker --wait` comes before database and study, and helps as soon as they are there."""
     early = started("worker", "slow", "--wait")

@@ -101,6 +101,7 @@ class Gate:
         target.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_late_gets_everything(searched, server, mirror_process):
     """A mirror waits out an outage, says why meanwhile, and then copies all of it."""
     gate = Gate(server)

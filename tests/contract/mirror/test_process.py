@@ -20,8 +20,8 @@ from hpsearch.tracking.ui import find_experiment
 # Nobody listens on port 1.
 SECRET = "planted5ecret"  # noqa: S105 - planted, to be searched for
 ADDRESSES = [
-    f"http://user:{SECRET}@127.0.0.1:1/",
-    f"postgresql+psycopg://user:{SECRET}@127.0.0.1:1/mlflow",
+    pytest.param(f"http://user:{SECRET}@127.0.0.1:1/", id="http", marks=pytest.mark.slow),
+    pytest.param(f"postgresql+psycopg://user:{SECRET}@127.0.0.1:1/mlflow", id="postgresql"),
 ]
 
 
@@ -126,7 +126,7 @@ def test_a_talkative_mirror_does_not_hang(searched, mirrors, mlflow_copy, monkey
     assert os.fstat(mirror._said.fileno()).st_size > 2 * 65536
 
 
-@pytest.mark.parametrize("tracking", ADDRESSES, ids=["http", "postgresql"])
+@pytest.mark.parametrize("tracking", ADDRESSES)
 def test_a_password_is_neither_shown_nor_stored(folder, mirrors, tracking):
     """No output, no row, no file and no command line has the password of the tracking URI."""
     database = open_database(f"sqlite:///{folder}/hpsearch.db")
