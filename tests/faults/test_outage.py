@@ -51,7 +51,9 @@ def test_a_server_that_restarts_costs_no_trial(
 ):
     """`start` says that PostgreSQL is away, waits for it, and no trial is trained twice."""
     url, file = server.get_uri(), hpsearch.write("slow.toml", SLOW_STUDY)
-    search = started("start", file, *LOCAL, "--database", url)
+    # One trial at a time, so that the search is not over before the server is away.
+    alone = ("--workers", "1", "--population", "1")
+    search = started("start", file, *alone, *LOCAL, "--database", url)
     until(lambda: finished(url) >= 5, "the first trials")
     server.stop()
     heard(search, "trying again")
