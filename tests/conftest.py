@@ -22,10 +22,8 @@ def pytest_configure(config):
     where another copy is installed.
     """
     if not hasattr(config, "workerinput"):
-        known = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            [str(config.rootpath), *([known] if known else [])]
-        )
+        paths = (str(config.rootpath), os.environ.get("PYTHONPATH"))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         load_kernels()
 
 
