@@ -48,7 +48,7 @@ def _work(given: WorkerOptions, stop: threading.Event, console: Console, *, wait
     from hpsearch.store.studies import load_study
     from hpsearch.worker import run_worker, wait_for_study
 
-    name, told = given.study, partial(console.print, markup=False)
+    name, told = given.study, partial(console.print, markup=False, soft_wrap=True)
     if wait and not wait_for_study(given, stop, told=told):
         return
     patience = Patience(stop, told=told) if wait else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -82,12 +83,14 @@ class _PlainLines:
         self._estimate = _Estimate(spec)
         self._stage: tuple[str | None, int | None] = (None, None)
         self._told = 0.0
+        self._away_since: float | None = None
 
     def show(self, progress: Progress) -> None:
         """Print a line if a stage has begun, the last line is old, or the database is away."""
         if progress.outage is not None:
-            self._console.print(progress.outage, markup=False)
+            self._say_away(progress.outage)
             return
+        self._say_back()
         seconds = self._estimate.seconds(progress)
         stage = (progress.phase, progress.round)
         due = time.monotonic() - self._told > _PLAIN_SECONDS
@@ -97,6 +100,19 @@ class _PlainLines:
         unknown = seconds is None or seconds < 1 or progress.phase == "final"
         left = "" if unknown else f", about {duration(seconds or 0)} left"
         self._console.print(f"{_headline(progress)}{left}")
+
+    def _say_away(self, outage: str) -> None:
+        """In one line however long, for who looks for it in a log of last night."""
+        self._away_since = self._away_since or time.monotonic()
+        self._console.print(f"{datetime.now():%H:%M:%S} {outage}", markup=False, soft_wrap=True)
+
+    def _say_back(self) -> None:
+        if self._away_since is not None:
+            away = duration(time.monotonic() - self._away_since)
+            self._console.print(
+                f"{datetime.now():%H:%M:%S} the database answers again, after {away}"
+            )
+            self._away_since = None
 
 
 class _PlainMirror:

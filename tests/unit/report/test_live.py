@@ -1,6 +1,7 @@
 """Progress as it is told while a search runs."""
 
 import io
+import re
 
 from rich.console import Console
 
@@ -51,6 +52,20 @@ def test_an_outage_is_printed_as_it_was_said():
         with watching(console, SPEC) as watch:
             watch(progress(100, 0.0, outage=said))
         assert said in console.file.getvalue()
+
+
+def test_an_outage_has_one_line_at_its_begin_and_one_at_its_end():
+    """Whoever looks for it in a log finds it whole, with the time, and when it was over."""
+    console = Console(file=io.StringIO(), width=60)
+    said = f"postgresql://{'h' * 60}/night: no server answers there; trying again"
+    with watching(console, SPEC) as watch:
+        watch(progress(100, 0.0))
+        watch(progress(100, 0.0, outage=said))
+        watch(progress(101, 30.0))
+        watch(progress(102, 31.0))
+    _, away, back = console.file.getvalue().splitlines()
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d {re.escape(said)}", away)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d the database answers again, after 0 s", back)
 
 
 def test_the_live_screen_shows_what_matters():
