@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -30,6 +31,15 @@ def _end(family: list[psutil.Process], process: subprocess.Popen[str]) -> None:
     kill_session(process)
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """SIGHUP as a terminal hands it on, also where the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
 )
