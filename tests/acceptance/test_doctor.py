@@ -83,6 +83,7 @@ def test_nothing_is_wrong_while_a_search_runs(hpsearch: Command, started):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_killed_search_is_a_warning_that_start_mends(hpsearch: Command, started):
     """Workers that were killed are named; after the command that is given all is well."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)

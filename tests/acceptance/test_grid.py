@@ -109,6 +109,7 @@ def test_another_grid_under_the_same_name_is_refused(hpsearch: Command):
     assert "[search] trials = 5: [space] has 4 combinations; write trials = 4" in done.stderr
 
 
+@pytest.mark.slow
 def test_optuna_and_mlflow_show_a_table_as_text(hpsearch: Command):
     """Optuna's params and MLflow's have one readable text for a choice that is a table."""
     done = hpsearch("start", hpsearch.write("grid.toml", GRID_STUDY))

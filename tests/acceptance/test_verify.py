@@ -6,6 +6,8 @@ import json
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from tests.acceptance.conftest import SLOW_STUDY, Command, until
 from tests.faults.test_kill import finished
 
@@ -52,6 +54,7 @@ def test_a_changed_study_has_one_line_for_each_disagreement(small: Command):
     assert "confirmation 0: all 16 figures" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_study_verifies_while_it_runs(hpsearch: Command, started):
     """What is finished is replayed, rounds that are open are checked as far as they are."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)

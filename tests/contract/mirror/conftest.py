@@ -99,6 +99,12 @@ def mlflow_copy(mlflow_tables, tmp_path):
     return f"sqlite:///{shutil.copy(mlflow_tables, tmp_path / 'mlflow.db')}"
 
 
+# Where the other kind of store is met by other tests, and HTTP takes long.
+SLOW_OVER_HTTP = pytest.mark.parametrize(
+    "tracking", ["sqlite", pytest.param("http", marks=pytest.mark.slow)], indirect=True
+)
+
+
 @pytest.fixture(params=["sqlite", "http"])
 def tracking(request, mlflow_copy):
     """An empty tracking store, of either kind."""

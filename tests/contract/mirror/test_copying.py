@@ -8,8 +8,6 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from hpsearch.report.figures.drawing import draw
 from hpsearch.report.figures.material import Material
 from hpsearch.store.reading import elite_numbers
@@ -21,6 +19,7 @@ from hpsearch.tracking.study_run import search_is_over
 from hpsearch.worker import WorkerOptions, run_worker
 from tests.contract.mirror.conftest import (
     PICTURED,
+    SLOW_OVER_HTTP,
     begun,
     by_key,
     check_whole,
@@ -42,11 +41,6 @@ WRITES = {
     "set_terminated",
     "update_run",
 }
-
-# What writes everything twice; over HTTP that takes long.
-SLOW_OVER_HTTP = pytest.mark.parametrize(
-    "tracking", ["sqlite", pytest.param("http", marks=pytest.mark.slow)], indirect=True
-)
 
 # ------------------------------------------------------------------- what is copied
 
@@ -120,6 +114,7 @@ def test_study_run_tells_ranges_winner_and_test(searched, tracking):
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
+@SLOW_OVER_HTTP
 def test_a_complete_study_has_its_figures(searched, pictured, tracking, tmp_path):
     """The figures that `report` draws are artifacts of the study's run, once, byte for byte."""
     client = connect(tracking)

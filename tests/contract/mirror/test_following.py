@@ -14,6 +14,7 @@ from hpsearch.tracking import mirror
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.mirror import sync
 from tests.contract.mirror.conftest import (
+    SLOW_OVER_HTTP,
     begun,
     check_whole,
     content_of,
@@ -25,6 +26,7 @@ from tests.contract.mirror.conftest import (
 )
 
 
+@SLOW_OVER_HTTP
 def test_follows_a_study_while_it_runs(tracking, tmp_path, mirror_process):
     """A mirror started with the search has everything when its input ends."""
     url = f"sqlite:///{tmp_path}/hpsearch.db"

@@ -11,7 +11,7 @@ from hpsearch.store.results import TrialResult, commit
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import register_worker
 from hpsearch.tracking.mirror import sync
-from tests.contract.mirror.conftest import begun, by_key, content_of, runs_in
+from tests.contract.mirror.conftest import SLOW_OVER_HTTP, begun, by_key, content_of, runs_in
 
 
 class Disk:
@@ -45,6 +45,7 @@ def disk(tmp_path):
     return Disk(tmp_path)
 
 
+@SLOW_OVER_HTTP
 def test_runs_of_lost_trials_are_removed(disk, tracking):
     """Trials that SQL has lost leave MLflow, too, and come back when they are trained again."""
     before = sync(disk.url, "small", tracking).trials
