@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpsearch.findings import Finding, Verdict
-from hpsearch.search.narrowing import LedgerRow, declared
-from hpsearch.search.rounds import Closing, PlannedTrial, RoundPlan, close_round, first_round
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.ledger import LedgerRow, declared
+from hpsearch.search.narrowing import Known
+from hpsearch.search.rounds import (
+    Closing,
+    DoneRound,
+    PlannedTrial,
+    RoundPlan,
+    close_round,
+    first_round,
+)
 from hpsearch.search.selection import Winner
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.space import Box, Value, plain
@@ -52,15 +61,18 @@ def decide_again(record: StudyRecord) -> Decided:
     recorded = {(r.purpose, r.number): r for r in record.rounds}
     rounds: list[tuple[RoundPlan, RecordedRound | None]] = []
     ledger = {1: tuple(declared(study.spec.space))}
-    plan: RoundPlan | None = first_round(study.spec)
+    plan: RoundPlan | None = first_round(SearchDesign.of(study.spec))
     winner = None
     while plan is not None:
         found = recorded.get((plan.purpose, plan.number))
         rounds.append((plan, found))
-        if found is None or not found.closed:
+        if found is None:
             return Decided(tuple(rounds), ledger, complete=False)
         try:
-            closing = _closed(record, found)
+            plan, closing = _closed(record, plan, found)
+            rounds[-1] = (plan, found)
+            if not found.closed or closing is None:
+                return Decided(tuple(rounds), ledger, complete=False)
         except _BEYOND_THE_RULES as error:
             problem = f"{_name(found)}: nothing can be decided from its rows ({error!r})"
             return Decided(tuple(rounds), ledger, complete=None, problem=problem)
@@ -70,16 +82,42 @@ def decide_again(record: StudyRecord) -> Decided:
     return Decided(tuple(rounds), ledger, complete=True, winner=winner)
 
 
-def _closed(record: StudyRecord, round_: RecordedRound) -> Closing:
-    return close_round(
-        record.study.spec,
-        round_.purpose,
-        round_.number,
-        round_.box,
-        round_.outcomes,
-        lambda: record.history,
-        record.study.validation_rows,
-    )
+def _closed(
+    record: StudyRecord, plan: RoundPlan, found: RecordedRound
+) -> tuple[RoundPlan, Closing | None]:
+    """The plan with every wave that must be there, and what must follow; None while it is open."""
+    design = SearchDesign.of(record.study.spec)
+    while True:
+        planned = {trial.number for trial in plan.trials}
+        done = [t for t in found.trials if t.number in planned and t.state in FINISHED]
+        if not found.closed and len(done) < len(planned):
+            return plan, None
+        round_ = DoneRound(
+            found.purpose,
+            found.number,
+            found.box,
+            [outcome for outcome in found.outcomes if outcome.number in planned],
+            len(planned),
+            plan.model,
+        )
+        if not found.closed and len(planned) == plan.size:
+            return plan, None
+        closing = close_round(design, round_, _known(record, plan))
+        if not closing.wave:
+            return plan, closing
+        plan = replace(plan, trials=(*plan.trials, *closing.wave))
+
+
+def _known(record: StudyRecord, plan: RoundPlan) -> Known:
+    """What was known when all trials of the plan were done."""
+    last = plan.number * record.study.spec.trials - 1
+    if plan.purpose == Purpose.SEARCH:
+        last = max((trial.number for trial in plan.trials), default=-1)
+    whole = plan.purpose == Purpose.CONFIRMATION
+    history = [o for o in record.history if whole or o.number <= last]
+    before = plan.purpose == Purpose.SEARCH and plan.number == 1
+    repeats = () if before else record.outcomes(Purpose.REPEAT)
+    return Known(lambda: history, lambda: repeats, record.study.validation_rows)
 
 
 def audit(record: StudyRecord) -> Iterator[Finding]:
@@ -122,8 +160,8 @@ def _rounds(record: StudyRecord, decided: Decided) -> Iterator[str]:
 def _round(plan: RoundPlan, found: RecordedRound) -> Iterator[str]:
     numbers = [trial.number for trial in found.trials]
     wanted = [trial.number for trial in plan.trials]
-    if found.planned != len(wanted):
-        yield f"{_name(found)} says it has {found.planned} trials, its plan has {len(wanted)}"
+    if found.planned != plan.size:
+        yield f"{_name(found)} says it has {found.planned} trials, its plan has {plan.size}"
     for number in sorted(set(wanted) - set(numbers)):
         yield f"{_name(found)}: trial {number} is missing"
     for number in sorted(set(numbers) - set(wanted)):

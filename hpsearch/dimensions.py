@@ -35,6 +35,7 @@ class IntervalTable(Table):
     low: Number
     high: Number
     scale: Literal["linear", "log"] = "linear"
+    limits: tuple[Number, Number] | None = None
 
 
 class ChoicesTable(Table):
@@ -89,7 +90,8 @@ class SpaceReader:
             )
         form = ChoicesTable if "choices" in table else IntervalTable
         try:
-            return Dimension(name, self._range(name, form.model_validate(table)))
+            read = form.model_validate(table)
+            return Dimension(name, self._range(name, read), self._limits(name, read))
         except ValidationError as error:
             detail = error.errors()[0]
             key = ".".join(key_text(str(part)) for part in detail["loc"])
@@ -106,6 +108,16 @@ class SpaceReader:
             return Interval(int(table.low), int(table.high), table.scale, integer=True)
         return Interval(table.low, table.high, table.scale, integer)
 
+    def _limits(self, name: str, table: IntervalTable | ChoicesTable) -> Interval | None:
+        if isinstance(table, ChoicesTable) or table.limits is None:
+            return None
+        low, high = table.limits
+        try:
+            limits = self._range(name, table.model_copy(update={"low": low, "high": high}))
+        except ValueError as error:
+            raise ValueError(f"limits = [{low:g}, {high:g}]: {error}") from error
+        return limits if isinstance(limits, Interval) else None
+
     @property
     def _known(self) -> list[str]:
         return list(self._owners)
@@ -116,7 +128,7 @@ class SpaceReader:
         """A line for every end and every choice that its key does not take."""
         for dimension in dimensions:
             name = dimension.name
-            for number, end in enumerate(dimension.range.ends()):
+            for number, end in enumerate(dimension.widest.ends()):
                 if isinstance(end, Entries):
                     yield from self._illegal_table(name, f"{name}.choices.{number}", end)
                 else:

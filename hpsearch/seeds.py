@@ -29,6 +29,7 @@ _PURPOSE_KEY = {
 # Streams that are no trial's: the split of the data and the planning of a round.
 _SPLIT_KEY = 100
 _PLAN_KEY = 101
+_DECISION_KEY = 102
 
 
 def trial_seed(study_seed: int, purpose: Purpose, round_number: int, replicate: int) -> int:
@@ -51,9 +52,15 @@ def split_seed(study_seed: int) -> int:
     return _derive(study_seed, _SPLIT_KEY)
 
 
-def plan_seed(study_seed: int, round_number: int) -> int:
-    """Seed of the points a round plans, in [0, 2**63)."""
-    return _derive(study_seed, _PLAN_KEY, round_number)
+def plan_seed(study_seed: int, round_number: int, wave: int = 0) -> int:
+    """Seed of the points that a round, or a later wave of it, plans; in [0, 2**63)."""
+    further = (wave,) if wave else ()
+    return _derive(study_seed, _PLAN_KEY, round_number, *further)
+
+
+def decision_seed(study_seed: int, round_number: int) -> int:
+    """Seed of what is drawn to decide the box after a round, in [0, 2**63)."""
+    return _derive(study_seed, _DECISION_KEY, round_number)
 
 
 def _derive(*keys: int) -> int:

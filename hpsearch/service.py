@@ -382,7 +382,7 @@ def _launcher(options: StartOptions, study: str) -> Launcher:
 
 def _progress(database: Database, study: StoredStudy, workers: int, seconds: float) -> Progress:
     work = open_work(database, study)
-    confirmation = work["confirmation"] or {"planned": 0, "finished": 0}
+    repeats = work["repeats"] or {"planned": 0, "finished": 0}
     return Progress(
         phase=work["purpose"],
         round=work["round"],
@@ -391,7 +391,7 @@ def _progress(database: Database, study: StoredStudy, workers: int, seconds: flo
         finished=work["search_done"],
         planned=study.spec.planned_trials,
         running=work["running"],
-        repeats=confirmation["planned"],
-        repeated=confirmation["finished"],
+        repeats=repeats["planned"],
+        repeated=repeats["finished"],
         seconds=seconds,
     )

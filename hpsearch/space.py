@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any, Literal, Self
 
@@ -177,17 +177,44 @@ Range = Interval | Choices
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyperparameter and the range it is searched in."""
+    """One hyperparameter and the range it is searched in.
+
+    Attributes:
+        name: The key it sets.
+        range: Where it is searched.
+        limits: How far the range may grow; None where it may not.
+
+    Raises:
+        ValueError: If there are limits and the range is none of numbers, lies partly outside, or
+            has another scale.
+    """
 
     name: str
     range: Range
+    limits: Interval | None = None
+
+    def __post_init__(self) -> None:
+        if self.limits is None:
+            return
+        if not isinstance(self.range, Interval):
+            raise ValueError("limits are for ranges of numbers, not for choices")  # noqa: TRY004
+        if self.limits.low > self.range.low or self.limits.high < self.range.high:
+            raise ValueError(
+                f"limits = [{self.limits.low:g}, {self.limits.high:g}] must hold the whole range "
+                f"from {self.range.low:g} to {self.range.high:g}"
+            )
+
+    @property
+    def widest(self) -> Range:
+        """The range beyond which no trial is ever placed."""
+        return self.limits or self.range
 
     def ends(self) -> list[dict[str, Value]]:
-        """What each end of the range sets, all choices being ends: mostly this one key."""
-        return [setting(self.name, end) for end in self.range.ends()]
+        """What each end of the widest range sets, all choices being ends: mostly this one key."""
+        return [setting(self.name, end) for end in self.widest.ends()]
 
     def sets(self, *keys: str) -> bool:
-        """Whether a value of the range sets one of these keys."""
+        """Whether a value of the dimension sets one of these keys."""
         return any(key in end for end in self.ends() for key in keys)
 
 
@@ -211,6 +238,11 @@ class Box:
     def names(self) -> tuple[str, ...]:
         """Names of the dimensions, in order."""
         return tuple(dimension.name for dimension in self.dimensions)
+
+    @property
+    def widest(self) -> Box:
+        """The box that no trial ever leaves."""
+        return Box(tuple(Dimension(d.name, d.widest) for d in self.dimensions))
 
     def __getitem__(self, name: str) -> Range:
         return next(d.range for d in self.dimensions if d.name == name)
@@ -249,8 +281,11 @@ class Box:
             yield dimension.range
 
     def corners(self) -> Iterator[dict[str, Value]]:
-        """Both ends or all choices of every two dimensions, the others at their first value."""
-        ends = {d.name: list(d.range.ends()) for d in self.dimensions}
+        """Both ends or all choices of every two dimensions, the others at their first value.
+
+        Of the widest ranges: whatever may be tried later is legal if these are.
+        """
+        ends = {d.name: list(d.widest.ends()) for d in self.dimensions}
         first = {name: values[0] for name, values in ends.items()}
         for name, values in ends.items():
             yield from (first | {name: value} for value in values)
@@ -258,13 +293,30 @@ class Box:
             yield from (first | {one: x, other: y} for x, y in product(ends[one], ends[other]))
 
     def document(self) -> dict[str, dict[str, Any]]:
-        """JSON form: {DIMENSION: range}; `Box.from_document` reads it back equal."""
-        return {dimension.name: dimension.range.document() for dimension in self.dimensions}
+        """JSON form: {DIMENSION: range}; `Box.from_document` reads it back equal.
+
+        A range that may grow has "limits": [low, high] beside its ends.
+        """
+        return {dimension.name: _document(dimension) for dimension in self.dimensions}
 
     @classmethod
     def from_document(cls, document: dict[str, dict[str, Any]]) -> Self:
         """The box whose `document()` this is."""
-        return cls(tuple(Dimension(n, range_from_document(r)) for n, r in document.items()))
+        return cls(tuple(_dimension(name, entry) for name, entry in document.items()))
+
+
+def _document(dimension: Dimension) -> dict[str, Any]:
+    limits = dimension.limits
+    further = {} if limits is None else {"limits": [limits.low, limits.high]}
+    return dimension.range.document() | further
+
+
+def _dimension(name: str, document: dict[str, Any]) -> Dimension:
+    range_ = range_from_document(document)
+    if "limits" not in document or not isinstance(range_, Interval):
+        return Dimension(name, range_)
+    low, high = document["limits"]
+    return Dimension(name, range_, replace(range_, low=low, high=high))
 
 
 def range_from_document(document: dict[str, Any]) -> Range:

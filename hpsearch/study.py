@@ -114,7 +114,9 @@ class SearchSpec(Table):
 
     rounds: Count | None = None
     trials: Count | None = None
-    sampler: Literal["sobol", "random", "grid", "tpe", "gp", "cmaes"] = "sobol"
+    sampler: Literal["auto", "sobol", "random", "grid", "tpe", "gp", "cmaes"] = "sobol"
+    waves: Count | None = None
+    narrowing: Literal["auto", "posterior", "elites"] = "elites"
     seeds: Literal["common", "fresh"] = "common"
 
 
@@ -158,6 +160,9 @@ class ReportSpec(Table):
             raise ValueError("name at least one figure, or leave the key out")
         return figures
 
+
+# A Gaussian process in more dimensions needs more trials than a round has.
+_MOST_DIMENSIONS = 5
 
 _SPACE = SpaceReader(ModelSpec, TrainingSpec)
 
@@ -215,12 +220,27 @@ class StudySpec(Table):
                 f"{self.training.length.unit} {min(unmeasured)}; training has "
                 f"{self.training.length}"
             )
+        yield from self._never_used()
         if self.data.source in {"moons", "normal"} and self.data.scaling == "range":
             yield (
                 f'[data] scaling = "range": {self.data.source} has no largest value; '
                 'write scaling = "standard"'
             )
         yield from self._read_by_nobody()
+
+    def _never_used(self) -> Iterator[str]:
+        """What is written for a way of searching that this study does not go."""
+        if self.search.waves is not None and self.search.sampler != "auto":
+            yield (
+                f'[search] waves = {self.search.waves}: only sampler = "auto" plans a round in '
+                "parts; write that, or leave waves out"
+            )
+        limited = [d.name for d in self.space.dimensions if d.limits is not None]
+        if limited and self.narrowing == "elites":
+            yield (
+                f'[space] {limited[0]}.limits: narrowing = "elites" never opens an edge; write '
+                'narrowing = "posterior" under [search], or leave limits out'
+            )
 
     def _read_by_nobody(self) -> Iterator[str]:
         """Dimensions that change no trial: their ledger would speak of what was never tried."""
@@ -319,6 +339,20 @@ class StudySpec(Table):
     def trials(self) -> int:
         """Trials in a round: what the file says, or 100; a grid has all combinations."""
         return self.search.trials or (self.space.size if self.is_grid else 100)
+
+    @property
+    def narrowing(self) -> Literal["posterior", "elites"]:
+        """Who decides the ranges: what the file says, or what suits its space."""
+        if self.search.narrowing != "auto":
+            return self.search.narrowing
+        numbers = any(isinstance(d.range, Interval) for d in self.space.dimensions)
+        few = len(self.space.dimensions) <= _MOST_DIMENSIONS
+        return "posterior" if numbers and few else "elites"
+
+    @property
+    def seeds(self) -> Literal["common", "fresh"]:
+        """Whether the trials of a round share their seed."""
+        return self.search.seeds
 
     @property
     def planned_trials(self) -> int:

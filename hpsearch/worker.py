@@ -27,9 +27,11 @@ from hpsearch.errors import (
 )
 from hpsearch.nn.kernels import kernels
 from hpsearch.objective import Objective, PopulationObjective
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.narrowing import Known
 from hpsearch.search.rounds import Closing, close_round
 from hpsearch.search.sampling import suggest
-from hpsearch.seeds import plan_seed
+from hpsearch.seeds import Purpose, plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
 from hpsearch.store.claims import known_trials, set_values
@@ -320,15 +322,12 @@ def close_finished_round(database: Database, study: StoredStudy, worker_id: int)
 
 
 def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closing:
-    return close_round(
-        study.spec,
-        task.purpose,
-        task.number,
-        task.box,
-        task.outcomes,
-        partial(history, database, study.id),
-        study.validation_rows,
+    known = Known(
+        history=partial(history, database, study.id),
+        repeats=partial(history, database, study.id, Purpose.REPEAT),
+        validation_rows=study.validation_rows,
     )
+    return close_round(SearchDesign.of(study.spec), task.done, known)
 
 
 def machine_fingerprint() -> dict[str, str]:

@@ -163,6 +163,9 @@ def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
 
 
 def _headline(progress: Progress) -> str:
+    if progress.phase == "repeat":
+        done = f"{progress.repeated} of {progress.repeats}"
+        return f"noise: {done} repeats of trials of round {progress.round} done"
     if progress.phase == "confirmation":
         return f"confirmation: {progress.repeated} of {progress.repeats} repeats done"
     if progress.phase == "final":

@@ -10,14 +10,14 @@ class Progress:
     """How far a search is.
 
     Attributes:
-        phase: "search", "confirmation", "final" or None between them.
+        phase: "search", "repeat", "confirmation", "final" or None between them.
         round: The open round's number.
         best_score: Best score of the search so far.
         workers: Workers alive.
         finished: Finished search trials.
         planned: Search trials over all rounds.
         running: Trials being trained now.
-        repeats: Repeats of finalists, 0 before they are known.
+        repeats: Repeats of trials for the noise, or of finalists; 0 before they are known.
         repeated: Finished repeats.
         seconds: Since this `start` began to train.
         outage: Why the database cannot be asked just now; the rest is then as it was before.

@@ -14,7 +14,7 @@ from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
-from hpsearch.search.narrowing import crowded
+from hpsearch.search.elites import crowded
 from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy

@@ -1,323 +1,120 @@
-"""The next box, and the written reason for each of its ranges.
-
-The rule (docs/narrowing.md): the *elites* of a round are its best fifth, widened to every trial
-that cannot be told from the best given the noise of the validation score. A dimension's next
-range is the hull of its elites plus a margin of 1.5 mean gaps on each side; an end beyond which
-nothing worse was tried stays. It is only taken when so narrow a hull would be a rare accident: a
-dimension that does not matter spreads its elites evenly, and even spreads are not evidence.
-Choices are dropped by the same measure: no elite has them, and chance would rarely have it so.
-"""
+"""The next box: which rule decides it, and what it rests on."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+import numpy as np
+
+from hpsearch.search import elites, posterior
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.landscape import Landscape
+from hpsearch.search.ledger import LedgerRow, unnarrowed
+from hpsearch.search.noise import measured_noise, standard_error
 from hpsearch.search.outcomes import Outcome, ranked
-from hpsearch.space import Box, Choices, Dimension, Interval, Range, label
+from hpsearch.seeds import decision_seed
+from hpsearch.space import Box
 
-Decision = Literal["declared", "narrowed", "kept", "widened", "undone"]
-Edge = Literal["lower", "upper", "both"]
-
-ELITE_SHARE = 0.2
-MARGIN_GAPS = 1.5
-# A range is narrowed when chance alone would gather the elites so closely, were the dimension
-# without effect, in fewer than 1 of 100 rounds.
-CHANCE = 0.01
-# Between the two, the ledger says that there is some evidence, but not enough.
-WEAK_CHANCE = 0.2
-RULE = "hull of the elites plus 1.5 mean gaps, where chance is below 1 %"
-CHOICES_RULE = "choices that no elite has are dropped, where chance is below 1 % for all together"
-# The elites crowd an edge when no more than this share of the round's range is left beside it.
-CROWDED_SHARE = 0.5
+# A Gaussian process takes time with the cube of its trials; of a longer study the newest count.
+MOST_TRIALS = 600
 
 
 @dataclass(frozen=True)
-class LedgerRow:
-    """Why a dimension has the range it has in a round.
+class Known:
+    """What is known when something is decided; read when it is needed.
 
     Attributes:
-        dimension: Its name.
-        range: The range from now on.
-        previous: The range before, None where the study file declared it.
-        elites: How many trials the decision rests on.
-        rule: The rule that was applied.
-        decision: What became of the range.
-        edge: Declared edges that the elites reach, None for none.
-        reason: One plain sentence for people.
+        history: All finished search trials of all rounds, in number order.
+        repeats: All finished repeats of trials of the first round.
+        validation_rows: Rows behind each score.
     """
 
-    dimension: str
-    range: Range
-    previous: Range | None
-    elites: int
-    rule: str
-    decision: Decision
-    edge: Edge | None
-    reason: str
+    history: Callable[[], Sequence[Outcome]]
+    repeats: Callable[[], Sequence[Outcome]]
+    validation_rows: int
 
 
-def declared(box: Box) -> list[LedgerRow]:
-    """The ledger of the first round: what the study file says."""
-    reason = "declared in the study file"
-    return [
-        LedgerRow(d.name, d.range, None, 0, "study file", "declared", None, reason)
-        for d in box.dimensions
-    ]
+@dataclass(frozen=True)
+class Model:
+    """A fitted surrogate, as it is kept with the round that it opened.
+
+    Attributes:
+        noise: Standard deviation of a score around its mean over seeds, as it was estimated.
+        parameters: Of the Gaussian process; see `Surrogate`.
+    """
+
+    noise: float
+    parameters: tuple[float, ...]
 
 
-def unnarrowed(box: Box) -> list[LedgerRow]:
-    """The ledger after a grid: it has tried every combination, so there is no next box."""
-    reason = "kept: a grid tries every combination once and narrows nothing"
-    return [
-        LedgerRow(d.name, d.range, d.range, 0, "grid", "kept", None, reason) for d in box.dimensions
-    ]
+@dataclass(frozen=True)
+class Narrowing:
+    """The ranges from now on, and the model they were decided with (None where there is none)."""
+
+    ledger: tuple[LedgerRow, ...]
+    model: Model | None = None
 
 
 def narrow(
-    box: Box, declared_box: Box, outcomes: Sequence[Outcome], validation_rows: int
-) -> list[LedgerRow]:
-    """Decide every range of the next round from the outcomes of this one.
+    design: SearchDesign, number: int, box: Box, outcomes: Sequence[Outcome], known: Known
+) -> Narrowing:
+    """Decide the box of the next round.
 
     Args:
-        box: The box the outcomes were drawn from.
-        declared_box: The study file's box; no range ever leaves it.
-        outcomes: All trials of the round, in any order. Failed ones count for nothing; diverged
-            ones were tried and are no elites.
-        validation_rows: Rows behind each score, for its binomial error.
-
-    Returns:
-        One row per dimension, in the box's order.
+        design: The study's design.
+        number: The round that is done.
+        box: Its box.
+        outcomes: Its trials.
+        known: What else is known.
     """
-    best = elites(outcomes, validation_rows)
-    tried = [outcome for outcome in outcomes if not outcome.failed]
-    return [_decide(d, declared_box[d.name], best, tried) for d in box.dimensions]
+    if design.is_grid:
+        return Narrowing(tuple(unnarrowed(box)))
+    if design.rule == "posterior":
+        decided = _by_posterior(design, number, box, outcomes, known)
+        if decided is not None:
+            return decided
+    return Narrowing(tuple(elites.narrow(box, design.space, outcomes, known.validation_rows)))
 
 
-def crowded(range_: Range, previous: Range | None, edge: Edge | None) -> bool:
-    """Whether the best trials crowd an edge, so that the optimum may lie beyond it.
+def _by_posterior(
+    design: SearchDesign, number: int, box: Box, outcomes: Sequence[Outcome], known: Known
+) -> Narrowing | None:
+    """None where no surface can be fitted to the trials."""
+    try:
+        landscape, noise = fitted_landscape(design, known)
+        count = len(elites.elites(outcomes, known.validation_rows))
+        rng = np.random.default_rng(decision_seed(design.seed, number))
+        rows = posterior.narrow(box, landscape, count, rng)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    return Narrowing(tuple(rows), Model(noise, tuple(landscape.surrogate.parameters.tolist())))
 
-    They do when they reach exactly one declared edge and the range was narrowed towards it: the
-    hull of the elites and its margin take no more than half of the round's range.
+
+def fitted_landscape(
+    design: SearchDesign, known: Known, model: Model | None = None
+) -> tuple[Landscape, float]:
+    """The landscape of all trials so far, and the noise it was fitted with.
 
     Args:
-        range_: The range from now on.
-        previous: The range of the round.
-        edge: Declared edges that the elites reach.
+        design: The study's design.
+        known: The trials.
+        model: Of an earlier fit, to be taken as it stands; None to fit one.
+
+    Raises:
+        ValueError: If there are no two different scores to fit anything to.
+        LinAlgError: If the fit fails.
     """
-    if edge not in {"lower", "upper"}:
-        return False
-    if not isinstance(range_, Interval) or not isinstance(previous, Interval):
-        return False
-    return _share(previous, range_.low, range_.high) <= CROWDED_SHARE
-
-
-def box_of(rows: Sequence[LedgerRow]) -> Box:
-    """The box that ledger rows of one round describe."""
-    return Box(tuple(Dimension(row.dimension, row.range) for row in rows))
-
-
-def elites(outcomes: Sequence[Outcome], validation_rows: int) -> list[Outcome]:
-    """The best fifth, and everything within one standard error of the best; best first."""
-    order = ranked(outcomes)
-    if not order or order[0].score is None:
-        return []
-    floor = order[0].score - standard_error(order[0].score, validation_rows)
-    count = math.ceil(ELITE_SHARE * len(order))
-    return [o for i, o in enumerate(order) if i < count or (o.score or 0.0) >= floor]
-
-
-def standard_error(accuracy: float, rows: int) -> float:
-    """Binomial standard error of an accuracy measured on `rows` rows.
-
-    One success and one failure are added (Agresti and Coull 1998), so that an accuracy of
-    exactly 1 is not taken for certain.
-    """
-    smoothed = (accuracy * rows + 1) / (rows + 2)
-    return math.sqrt(smoothed * (1 - smoothed) / rows)
-
-
-def _decide(
-    dimension: Dimension, limits: Range, best: list[Outcome], tried: Sequence[Outcome]
-) -> LedgerRow:
-    if len(best) < 2:  # noqa: PLR2004 - a hull needs two points
-        return _kept(dimension, len(best), None, f"kept: {_count(best)} cannot show a direction")
-    if isinstance(dimension.range, Choices):
-        return _decide_choices(dimension, dimension.range, best, tried)
-    return _decide_interval(dimension, dimension.range, limits, best, tried)
-
-
-# ------------------------------------------------------------------ intervals
-
-
-def _decide_interval(
-    dimension: Dimension,
-    interval: Interval,
-    limits: Range,
-    best: list[Outcome],
-    tried: Sequence[Outcome],
-) -> LedgerRow:
-    values = _values(dimension.name, best)
-    low, high = _ends(interval, values, _values(dimension.name, tried))
-    edge = _edge(interval, limits, low, high)
-    spread = _share(interval, min(values), max(values))
-    chance = chance_of_hull(spread, len(best))
-    if chance >= CHANCE:
-        reason = _not_narrowed(best, spread, chance) + _at_edge(edge, limits)
-        return _kept(dimension, len(best), edge, reason)
-    narrower = _narrower(interval, low, high)
-    if narrower == interval:
-        reason = f"kept: {_count(best)} leave nothing to cut" + _at_edge(edge, limits)
-        return _kept(dimension, len(best), edge, reason)
-    found = f"narrowed: {_count(best)} lie in {spread:.0%} of the range"
-    reason = found + _at_edge(edge, limits, crowd=crowded(narrower, interval, edge))
-    return LedgerRow(dimension.name, narrower, interval, len(best), RULE, "narrowed", edge, reason)
-
-
-def _not_narrowed(best: list[Outcome], spread: float, chance: float) -> str:
-    if chance < WEAK_CHANCE:
-        return (
-            f"kept: {_count(best)} lie in {spread:.0%} of the range, as chance alone has it in "
-            f"{chance:.1%} of rounds: not enough to narrow on"
-        )
-    return (
-        f"kept: {_count(best)} spread over {spread:.0%} of the range, no evidence that it matters"
-    )
-
-
-def _values(name: str, outcomes: Sequence[Outcome]) -> list[float]:
-    return [float(o.values[name]) for o in outcomes]  # type: ignore[arg-type]
-
-
-def _ends(interval: Interval, best: list[float], tried: list[float]) -> tuple[float, float]:
-    """Positions of the hull of the elites with its margin.
-
-    An end beyond which nothing worse was tried stays where it is: a gap between the outermost
-    elite and the end of the range says nothing against the values in it.
-    """
-    low, high = interval.position(min(best)), interval.position(max(best))
-    margin = MARGIN_GAPS * (high - low) / (len(best) - 1)
-    start = low - margin if min(tried) < min(best) else 0.0
-    end = high + margin if max(tried) > max(best) else 1.0
-    return start, end
-
-
-def _share(interval: Interval, low: float, high: float) -> float:
-    """Share of the interval between two of its values, these included.
-
-    An integer stands for a whole unit: elites that all have one of two values fill half of
-    the range, not none of it.
-    """
-    half = 0.5 if interval.integer else 0.0
-    start, end = interval.position(low - half), interval.position(high + half)
-    first = interval.position(interval.low - half)
-    last = interval.position(interval.high + half)
-    return (end - start) / (last - first)
-
-
-def _narrower(interval: Interval, low: float, high: float) -> Interval:
-    """The part between two positions; the whole where rounding would leave nothing."""
-    if not interval.integer and interval.at(low) >= interval.at(high):
-        return interval
-    return interval.between(low, high)
-
-
-def chance_of_hull(spread: float, count: int) -> float:
-    """Probability that `count` points spread evenly at random have so narrow a hull.
-
-    The range of n uniform points has the distribution n r^(n-1) - (n-1) r^n (David and
-    Nagaraja, Order Statistics, 2.3.4).
-    """
-    spread = min(max(spread, 0.0), 1.0)
-    return count * spread ** (count - 1) - (count - 1) * spread**count
-
-
-def _edge(interval: Interval, limits: Range, low: float, high: float) -> Edge | None:
-    """The declared edges that the elites reach."""
-    lower = low <= 0 and isinstance(limits, Interval) and interval.low <= limits.low
-    upper = high >= 1 and isinstance(limits, Interval) and interval.high >= limits.high
-    if lower and upper:
-        return "both"
-    return "lower" if lower else "upper" if upper else None
-
-
-def _at_edge(edge: Edge | None, limits: Range, *, crowd: bool = False) -> str:
-    """What reaching a single declared edge means; reaching both is what even spreads do."""
-    if edge in {None, "both"} or not isinstance(limits, Interval):
-        return ""
-    at = limits.low if edge == "lower" else limits.high
-    if crowd:
-        return f"; the best trials crowd the {edge} edge {at:g}: the optimum may lie beyond"
-    return f"; they reach the {edge} edge {at:g}"
-
-
-# -------------------------------------------------------------------- choices
-
-
-def _decide_choices(
-    dimension: Dimension, choices: Choices, best: list[Outcome], tried: Sequence[Outcome]
-) -> LedgerRow:
-    seen = {label(outcome.values[dimension.name]) for outcome in best}
-    counts = Counter(label(outcome.values[dimension.name]) for outcome in tried)
-    missing = [label(option) for option in choices.options if label(option) not in seen]
-    if not missing:
-        return _kept(dimension, len(best), None, f"kept: every choice is among the {_count(best)}")
-    # Each option might be dropped wrongly, so all of them together share the 1 %.
-    limit = CHANCE / len(choices.options)
-    chances = {name: chance_of_absence(counts[name] / len(tried), len(best)) for name in missing}
-    dropped = [name for name in missing if chances[name] < limit]
-    remaining = choices.keeping({label(option) for option in choices.options} - set(dropped))
-    sentences = [
-        _no_place(dropped, best),
-        _too_few([name for name in missing if counts[name] and name not in dropped], best),
-        _never_tried([name for name in missing if not counts[name]]),
-    ]
-    reason = "; ".join(sentence for sentence in sentences if sentence)
-    if not dropped:
-        return _kept(dimension, len(best), None, f"kept: {reason}")
-    reason = f"narrowed: {reason}"
-    return LedgerRow(
-        dimension.name, remaining, choices, len(best), CHOICES_RULE, "narrowed", None, reason
-    )
-
-
-def chance_of_absence(share: float, count: int) -> float:
-    """Probability that none of `count` elites has an option tried in this share of the trials.
-
-    Were the option no worse than others, each elite would have it with that probability. (Elites
-    are drawn without replacement, which only lowers the figure.)
-    """
-    return float((1 - share) ** count)
-
-
-def _no_place(names: list[str], best: list[Outcome]) -> str:
-    verb = "has" if len(names) == 1 else "have"
-    return f"{_listed(names)} {verb} no place among the {_count(best)}" if names else ""
-
-
-def _too_few(names: list[str], best: list[Outcome]) -> str:
-    return f"{_count(best)} are too few to drop {_listed(names)}" if names else ""
-
-
-def _never_tried(names: list[str]) -> str:
-    verb = "was" if len(names) == 1 else "were"
-    return f"{_listed(names)} {verb} never tried" if names else ""
-
-
-def _listed(names: list[str]) -> str:
-    """Labels side by side; that of a table has commas of its own."""
-    return ", ".join(f"({name})" if "=" in name else name for name in names)
-
-
-def _kept(dimension: Dimension, count: int, edge: Edge | None, reason: str) -> LedgerRow:
-    rule = CHOICES_RULE if isinstance(dimension.range, Choices) else RULE
-    return LedgerRow(
-        dimension.name, dimension.range, dimension.range, count, rule, "kept", edge, reason
-    )
-
-
-def _count(best: list[Outcome]) -> str:
-    return f"{len(best)} elite" + ("" if len(best) == 1 else "s")
+    repeats, common = known.repeats(), design.seeds == "common"
+    # Where a round shares its seed, repeats with another one have another level.
+    trials = [*known.history()[-MOST_TRIALS:], *(() if common else repeats)]
+    trials = [outcome for outcome in trials if not outcome.failed]
+    best = ranked(trials)
+    if not best or best[0].score is None or best[0].score == best[-1].score:
+        raise ValueError("no two scores differ")
+    if model is not None:
+        parameters = np.array(model.parameters)
+        return Landscape.of(design.space, trials, model.noise, parameters), model.noise
+    measured = measured_noise(repeats, common=common) or 0.0
+    noise = max(measured, standard_error(best[0].score, known.validation_rows))
+    return Landscape.of(design.space, trials, noise), noise

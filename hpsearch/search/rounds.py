@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from hpsearch.search.narrowing import LedgerRow, box_of, narrow, unnarrowed
+import numpy as np
+
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.ledger import LedgerRow, box_of, declared
+from hpsearch.search.narrowing import MOST_TRIALS, Known, Model, fitted_landscape, narrow
+from hpsearch.search.noise import SEEDS, repeated
 from hpsearch.search.outcomes import Outcome
+from hpsearch.search.proposals import propose
 from hpsearch.search.sampling import PLANNED, plan
 from hpsearch.search.selection import Winner, choose_winner, finalists, unconfirmed_winner
 from hpsearch.seeds import Purpose, plan_seed, trial_seed
 from hpsearch.space import Box, Value
-from hpsearch.study import StudySpec
 
 
 @dataclass(frozen=True)
@@ -35,123 +41,216 @@ class PlannedTrial:
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """A round as it opens: its box and all its trials."""
+    """A round as it opens.
+
+    Attributes:
+        purpose: What it is for.
+        number: Its number within the purpose, from 1.
+        box: Where its trials are placed.
+        trials: Its trials, or the first wave of them.
+        size: How many trials it has in all.
+        model: What later waves are planned with, None where they fit their own.
+    """
 
     purpose: Purpose
     number: int
     box: Box
     trials: tuple[PlannedTrial, ...]
+    size: int
+    model: Model | None = None
 
 
 @dataclass(frozen=True)
 class Closing:
-    """What the close of a round decides.
+    """What is decided when all trials of a round that have been planned are done.
 
     Attributes:
-        ledger: The ranges decided from the round, empty after the confirmation.
+        ledger: The ranges decided from the round, empty where none are.
         following: The round that opens now, None after the last.
         winner: Known once the confirmation is closed, or the last round where there is none.
+        wave: More trials of the same round, which then goes on instead of being closed.
     """
 
-    ledger: tuple[LedgerRow, ...]
-    following: RoundPlan | None
-    winner: Winner | None
+    ledger: tuple[LedgerRow, ...] = ()
+    following: RoundPlan | None = None
+    winner: Winner | None = None
+    wave: tuple[PlannedTrial, ...] = ()
 
     @property
     def finished(self) -> bool:
         """Whether the search is over, with a winner or (all diverged) without."""
-        return self.following is None
+        return self.following is None and not self.wave
 
 
-def first_round(spec: StudySpec) -> RoundPlan:
+@dataclass(frozen=True)
+class DoneRound:
+    """A round whose trials so far are all done.
+
+    Attributes:
+        purpose: What it is for.
+        number: Its number within the purpose.
+        box: Its box.
+        outcomes: Its finished trials that had values, in number order.
+        finished: How many trials it has finished, those without values too.
+        model: What its later waves are planned with.
+    """
+
+    purpose: Purpose
+    number: int
+    box: Box
+    outcomes: Sequence[Outcome]
+    finished: int
+    model: Model | None = None
+
+
+def first_round(design: SearchDesign) -> RoundPlan:
     """Round 1, in the box the study file declares."""
-    return _search_round(spec, 1, spec.space)
+    return _search_round(design, 1, box_of(declared(design.space)), None)
 
 
-def close_round(
-    spec: StudySpec,
-    purpose: Purpose,
-    number: int,
-    box: Box,
-    outcomes: Sequence[Outcome],
-    history: Callable[[], Sequence[Outcome]],
-    validation_rows: int,
-) -> Closing:
-    """What follows a round of any purpose; see `close_search_round`."""
-    if purpose == Purpose.CONFIRMATION:
-        return close_confirmation(outcomes)
-    return close_search_round(spec, number, box, outcomes, history, validation_rows)
-
-
-def close_search_round(
-    spec: StudySpec,
-    number: int,
-    box: Box,
-    outcomes: Sequence[Outcome],
-    history: Callable[[], Sequence[Outcome]],
-    validation_rows: int,
-) -> Closing:
-    """Narrow after a search round and plan what follows.
+def close_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
+    """What follows a round of any purpose.
 
     Args:
-        spec: The study.
-        number: The round's number, from 1.
-        box: The round's box.
-        outcomes: The round's own trials.
-        history: Reads all search trials of all rounds, these included; called after the last
-            round only, so that no round takes longer to close than the one before.
-        validation_rows: Rows behind each score.
+        design: The study's design.
+        done: The round.
+        known: What else is known; all search trials are read after a search round that is narrowed
+            by them, and after the last.
     """
-    rows = unnarrowed(box) if spec.is_grid else narrow(box, spec.space, outcomes, validation_rows)
-    ledger = tuple(rows)
-    if number < spec.rounds:
-        return Closing(ledger, _search_round(spec, number + 1, box_of(ledger)), None)
-    if not spec.confirms:
-        return Closing(ledger, None, unconfirmed_winner(history()))
-    return Closing(ledger, confirmation_round(spec, box_of(ledger), history()), None)
+    if done.purpose == Purpose.CONFIRMATION:
+        return Closing(winner=choose_winner(done.outcomes))
+    if done.purpose == Purpose.SEARCH and done.finished < design.trials:
+        return Closing(wave=_next_wave(design, done, known))
+    if done.purpose == Purpose.SEARCH and done.number == 1 and design.measures_noise:
+        repeats = _repeat_round(design, done)
+        if repeats.trials:
+            return Closing(following=repeats)
+    return _close_search_round(design, done, known)
 
 
-def close_confirmation(repeats: Sequence[Outcome]) -> Closing:
-    """Name the winner."""
-    return Closing((), None, choose_winner(repeats))
+def _close_search_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
+    """Narrow after a search round, or the repeats of one, and plan what follows."""
+    outcomes = _outcomes(design, done, known)
+    narrowing = narrow(design, done.number, done.box, outcomes, known)
+    box = box_of(narrowing.ledger)
+    if done.number < design.rounds:
+        following = _search_round(design, done.number + 1, box, narrowing.model, known)
+        return Closing(narrowing.ledger, following)
+    if not design.confirms:
+        return Closing(narrowing.ledger, None, unconfirmed_winner(known.history()))
+    return Closing(narrowing.ledger, confirmation_round(design, box, known.history()))
 
 
-def confirmation_round(spec: StudySpec, box: Box, history: Sequence[Outcome]) -> RoundPlan | None:
-    """The finalists over fresh seeds; None when no trial of the search has a score.
+def _outcomes(design: SearchDesign, done: DoneRound, known: Known) -> Sequence[Outcome]:
+    """The search trials that a decision is about: also where it is made after their repeats."""
+    if done.purpose == Purpose.SEARCH:
+        return done.outcomes
+    first = (done.number - 1) * design.trials
+    return [o for o in known.history() if first <= o.number < first + design.trials]
 
-    Every finalist meets the same seeds, and trials are numbered seed by seed, so that the
-    members of one population share their minibatches.
-    """
-    best = finalists(history, spec.confirmation.finalists)
+
+def confirmation_round(
+    design: SearchDesign, box: Box, history: Sequence[Outcome]
+) -> RoundPlan | None:
+    """The finalists over fresh seeds; None when no trial of the search has a score."""
+    best = finalists(history, design.finalists)
     if not best:
         return None
-    pairs = [(seed, values) for seed in range(spec.confirmation.seeds) for values in best]
+    return _over_seeds(design, Purpose.CONFIRMATION, box, best, design.repeats)
+
+
+def _repeat_round(design: SearchDesign, done: DoneRound) -> RoundPlan:
+    """Some trials of the round over fresh seeds, to see how far scores scatter."""
+    return _over_seeds(design, Purpose.REPEAT, done.box, repeated(done.outcomes), SEEDS)
+
+
+def _over_seeds(
+    design: SearchDesign,
+    purpose: Purpose,
+    box: Box,
+    configurations: Sequence[dict[str, Value]],
+    seeds: int,
+) -> RoundPlan:
+    """Every configuration meets the same seeds.
+
+    Trials are numbered seed by seed, so that the members of one population share their minibatches.
+    """
+    pairs = [(seed, values) for seed in range(seeds) for values in configurations]
     trials = tuple(
-        PlannedTrial(
-            n, r, trial_seed(spec.seed, Purpose.CONFIRMATION, 1, r), values, _shape(spec, values)
-        )
+        PlannedTrial(n, r, trial_seed(design.seed, purpose, 1, r), values, design.shape(values))
         for n, (r, values) in enumerate(pairs)
     )
-    return RoundPlan(Purpose.CONFIRMATION, 1, box, trials)
+    return RoundPlan(purpose, 1, box, trials, len(trials))
 
 
-def _search_round(spec: StudySpec, number: int, box: Box) -> RoundPlan:
-    count, seed = spec.trials, plan_seed(spec.seed, number)
-    points: Sequence[dict[str, Value] | None] = [None] * count
-    if spec.search.sampler in PLANNED:
-        points = plan(spec.search.sampler, box, count, seed)
-    first = (number - 1) * count
-    trials = tuple(_planned(spec, number, i, first + i, p) for i, p in enumerate(points))
-    return RoundPlan(Purpose.SEARCH, number, box, trials)
+# ------------------------------------------------------------------------- waves
+
+
+def _search_round(
+    design: SearchDesign, number: int, box: Box, model: Model | None, known: Known | None = None
+) -> RoundPlan:
+    """A round with its first wave."""
+    sizes = _wave_sizes(design, number)
+    points = _points(design, number, box, known, model, 0, sizes[0])
+    trials = _planned(design, number, 0, points)
+    return RoundPlan(Purpose.SEARCH, number, box, trials, design.trials, model)
+
+
+def _next_wave(design: SearchDesign, done: DoneRound, known: Known) -> tuple[PlannedTrial, ...]:
+    sizes = _wave_sizes(design, done.number)
+    wave = list(accumulate(sizes)).index(done.finished) + 1
+    points = _points(design, done.number, done.box, known, done.model, wave, sizes[wave])
+    return _planned(design, done.number, done.finished, points)
+
+
+def _wave_sizes(design: SearchDesign, number: int) -> list[int]:
+    """How many trials each wave of a round has; the first round is planned at once."""
+    waves = 1 if number == 1 else min(design.waves, design.trials)
+    share, left = divmod(design.trials, waves)
+    return [share + (wave < left) for wave in range(waves)]
+
+
+def _points(
+    design: SearchDesign,
+    number: int,
+    box: Box,
+    known: Known | None,
+    model: Model | None,
+    wave: int,
+    count: int,
+) -> Sequence[dict[str, Value] | None]:
+    """Values of a wave; None for each trial whose values are suggested when it is claimed."""
+    seed = plan_seed(design.seed, number, wave)
+    if design.sampler in PLANNED:
+        return plan(design.sampler, box, count, seed)
+    if design.sampler != "auto":
+        return [None] * count
+    if known is None:
+        return plan("sobol", box, count, seed)
+    try:
+        landscape, _ = fitted_landscape(design, known, model)
+    except (ValueError, np.linalg.LinAlgError):
+        return plan("sobol", box, count, seed)
+    tried = [outcome.values for outcome in known.history()[-MOST_TRIALS:]]
+    return propose(box, landscape, tried, count, np.random.default_rng(seed))
 
 
 def _planned(
-    spec: StudySpec, round_number: int, index: int, number: int, values: dict[str, Value] | None
+    design: SearchDesign,
+    number: int,
+    first: int,
+    points: Sequence[dict[str, Value] | None],
+) -> tuple[PlannedTrial, ...]:
+    """Trials of a round from its trial `first` on."""
+    return tuple(
+        _trial(design, number, index, values) for index, values in enumerate(points, start=first)
+    )
+
+
+def _trial(
+    design: SearchDesign, number: int, index: int, values: dict[str, Value] | None
 ) -> PlannedTrial:
-    replicate = 0 if spec.search.seeds == "common" else index
-    seed = trial_seed(spec.seed, Purpose.SEARCH, round_number, replicate)
-    return PlannedTrial(number, replicate, seed, values, _shape(spec, values))
-
-
-def _shape(spec: StudySpec, values: dict[str, Value] | None) -> str | None:
-    return None if values is None else spec.settings(values).shape_digest
+    replicate = 0 if design.seeds == "common" else index
+    seed = trial_seed(design.seed, Purpose.SEARCH, number, replicate)
+    shape = None if values is None else design.shape(values)
+    return PlannedTrial((number - 1) * design.trials + index, replicate, seed, values, shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ import numpy as np
 
 from hpsearch.errors import UserError
 from hpsearch.search.outcomes import Outcome
+from hpsearch.search.points import sobol, uniform
 from hpsearch.space import Box, Choices, Entries, Interval, Range, Scalar, Value, label
 
 if TYPE_CHECKING:
@@ -53,20 +53,9 @@ def plan(sampler: str, box: Box, count: int, seed: int) -> list[dict[str, Value]
     """
     if sampler == "grid":
         return box.combinations()
-    points = _sobol if sampler == "sobol" else _random
-    return [box.at([float(u) for u in row]) for row in points(len(box.dimensions), count, seed)]
-
-
-def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:
-    """(count, dimensions) float64; drawn in full powers of two, where Sobol is balanced."""
-    from scipy.stats import qmc
-
-    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
-    return np.asarray(engine.random_base2(math.ceil(math.log2(max(count, 2))))[:count])
-
-
-def _random(dimensions: int, count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).random((count, dimensions))
+    points = sobol if sampler == "sobol" else uniform
+    rows = points(len(box.dimensions), count, np.random.default_rng(seed))
+    return [box.at([float(u) for u in row]) for row in rows]
 
 
 def suggest(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hpsearch.errors import DatabaseError
+from hpsearch.search.narrowing import Model
 from hpsearch.search.selection import Candidate, Winner
 from hpsearch.space import Box, Range, Value, frozen, plain, range_from_document
 
@@ -48,6 +49,17 @@ def box_text(box: Box) -> str:
 def box_from(text: str) -> Box:
     """The box whose text this is."""
     return Box.from_document(json.loads(text))
+
+
+def model_text(model: Model) -> str:
+    """The model of a round; floats read back as they were."""
+    return json.dumps({"noise": model.noise, "parameters": list(model.parameters)})
+
+
+def model_from(text: str) -> Model:
+    """The model whose text this is."""
+    document = json.loads(text)
+    return Model(document["noise"], tuple(document["parameters"]))
 
 
 def range_text(range_: Range) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
-from hpsearch.search.narrowing import elites
+from hpsearch.search.elites import elites
 from hpsearch.seeds import Purpose
-from hpsearch.states import FINISHED, UNFINISHED, TrialState
+from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.documents import range_from
@@ -49,7 +49,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "running": search.get(TrialState.RUNNING, 0),
         "workers": workers,
         "rounds": rounds,
-        "confirmation": _confirmation(repeats),
+        "confirmation": _repeats(repeats),
         "winner": now.winner,
         "test": test,
         "has_test_rows": now.spec.holds_out,
@@ -117,19 +117,22 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
             .order_by(tables.round_.c.id)
             .limit(1)
         ).one_or_none()
-        unfinished = _unfinished(connection, row.id) if row else {}
+        states = _counted(connection, tables.trial.c.round_id == row.id) if row else {}
         best = _best_score(connection, study.id)
-        repeats = _confirmation(_states(connection, study.id, Purpose.CONFIRMATION))
-    done = study.spec.planned_trials
+        repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
+    finished = sum(states.get(state, 0) for state in FINISHED)
+    done, trials = study.spec.planned_trials, study.spec.trials
     if row is not None and row.purpose == Purpose.SEARCH:
-        done = study.spec.trials * row.number - sum(unfinished.values())
+        done = trials * (row.number - 1) + finished
+    elif row is not None and row.purpose == Purpose.REPEAT:
+        done, repeats = trials * row.number, _repeats(states)
     return {
         "best_score": best,
         "purpose": row.purpose if row else None,
         "round": row.number if row else None,
-        "running": unfinished.get(TrialState.RUNNING, 0),
+        "running": states.get(TrialState.RUNNING, 0),
         "search_done": done,
-        "confirmation": repeats,
+        "repeats": repeats,
     }
 
 
@@ -217,11 +220,6 @@ def _states(connection: Connection, study_id: int, purpose: Purpose) -> dict[str
     return _counted(connection, (trial.study_id == study_id) & (trial.purpose == purpose))
 
 
-def _unfinished(connection: Connection, round_id: int) -> dict[str, int]:
-    trial = tables.trial.c
-    return _counted(connection, (trial.round_id == round_id) & trial.state.in_(UNFINISHED))
-
-
 def _counted(connection: Connection, which: ColumnElement[bool]) -> dict[str, int]:
     state = tables.trial.c.state
     rows = connection.execute(select(state, func.count()).where(which).group_by(state))
@@ -285,7 +283,7 @@ def _failures(connection: Connection, study_id: int) -> list[JSON]:
     return [{"message": message, "count": number} for message, number in rows]
 
 
-def _confirmation(states: dict[str, int]) -> JSON | None:
+def _repeats(states: dict[str, int]) -> JSON | None:
     planned = sum(states.values())
     if not planned:
         return None

@@ -107,7 +107,11 @@ class StudyRecord:
     @property
     def history(self) -> tuple[Outcome, ...]:
         """All finished search trials, in number order."""
-        found = [o for r in self.rounds if r.purpose == Purpose.SEARCH for o in r.outcomes]
+        return self.outcomes(Purpose.SEARCH)
+
+    def outcomes(self, purpose: Purpose) -> tuple[Outcome, ...]:
+        """All finished trials of a purpose, in number order."""
+        found = [o for r in self.rounds if r.purpose == purpose for o in r.outcomes]
         return tuple(sorted(found, key=lambda outcome: outcome.number))
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from sqlalchemy import ColumnElement, Connection, Select, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, or_, select, update
 
 from hpsearch.errors import LeaseLostError
-from hpsearch.search.narrowing import LedgerRow
+from hpsearch.search.ledger import LedgerRow
 from hpsearch.search.outcomes import Outcome
-from hpsearch.search.rounds import Closing, RoundPlan
+from hpsearch.search.rounds import Closing, DoneRound, PlannedTrial, RoundPlan
 from hpsearch.search.sampling import distribution, encoded
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Choices
@@ -29,15 +29,17 @@ from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.documents import (
     box_from,
     box_text,
+    model_from,
+    model_text,
     range_text,
     values_from,
     values_text,
     winner_text,
 )
 
-# Narrowing a round takes milliseconds; who needs longer than this has died, and if not, the
+# Narrowing a round takes a second or two; who needs longer than this has died, and if not, the
 # token keeps what it decided out.
-CLOSING_SECONDS = 10
+CLOSING_SECONDS = 30
 # Purposes whose rounds workers train; the final run belongs to the sealed test.
 TRAINED = (Purpose.SEARCH, Purpose.REPEAT, Purpose.CONTROL, Purpose.CONFIRMATION)
 
@@ -50,19 +52,13 @@ class ClosingTask:
         token: Proof that the close was leased to this caller.
         study_id: The study's row.
         round_id: The round's row.
-        purpose: What the round was for.
-        number: The round's number.
-        box: Its box.
-        outcomes: Its trials in number order.
+        done: The round.
     """
 
     token: int
     study_id: int
     round_id: int
-    purpose: Purpose
-    number: int
-    box: Box
-    outcomes: tuple[Outcome, ...]
+    done: DoneRound
 
 
 def new_token() -> int:
@@ -99,23 +95,44 @@ def insert_round(
             purpose=plan.purpose,
             number=plan.number,
             state=tables.RoundState.OPEN,
-            planned=len(plan.trials),
+            planned=plan.size,
             box=box_text(plan.box),
+            model=None if plan.model is None else model_text(plan.model),
             opened=clock(connection),
         ),
     )
+    place = _Place(study_id, round_id, plan.purpose, optuna_study_id)
+    insert_trials(connection, storage, place, optuna_distributions(plan.box, declared), plan.trials)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where trials are written: rows of the study, the round and the Optuna study."""
+
+    study_id: int
+    round_id: int
+    purpose: Purpose
+    optuna_study_id: int
+
+
+def insert_trials(
+    connection: Connection,
+    storage: BulkStorage,
+    place: _Place,
+    distributions: dict[str, BaseDistribution],
+    trials: Sequence[PlannedTrial],
+) -> None:
+    """Write waiting trials of a round."""
     params = [
         None if t.values is None else {name: encoded(v) for name, v in t.values.items()}
-        for t in plan.trials
+        for t in trials
     ]
-    optuna_ids = storage.insert_waiting(
-        connection, optuna_study_id, params, optuna_distributions(plan.box, declared)
-    )
+    optuna_ids = storage.insert_waiting(connection, place.optuna_study_id, params, distributions)
     rows = [
         {
-            "study_id": study_id,
-            "round_id": round_id,
-            "purpose": plan.purpose,
+            "study_id": place.study_id,
+            "round_id": place.round_id,
+            "purpose": place.purpose,
             "number": trial.number,
             "replicate": trial.replicate,
             "seed": trial.seed,
@@ -124,7 +141,7 @@ def insert_round(
             "shape": trial.shape,
             "state": TrialState.WAITING,
         }
-        for trial, optuna_id in zip(plan.trials, optuna_ids, strict=True)
+        for trial, optuna_id in zip(trials, optuna_ids, strict=True)
     ]
     connection.execute(insert(tables.trial), rows)
 
@@ -191,40 +208,38 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
         ).one_or_none()
         if row is None:
             return None
-        return ClosingTask(
-            token=token,
-            study_id=study_id,
-            round_id=row.id,
-            purpose=Purpose(row.purpose),
-            number=row.number,
-            box=box_from(row.box),
-            outcomes=outcomes(connection, tables.trial.c.round_id == row.id),
-        )
+        return ClosingTask(token, study_id, row.id, _done(connection, row))
+
+
+def _done(connection: Connection, row: Any) -> DoneRound:
+    mine = tables.trial.c.round_id == row.id
+    count = select(func.count()).select_from(tables.trial).where(mine)
+    return DoneRound(
+        purpose=Purpose(row.purpose),
+        number=row.number,
+        box=box_from(row.box),
+        outcomes=outcomes(connection, mine),
+        finished=connection.execute(count).scalar_one(),
+        model=None if row.model is None else model_from(row.model),
+    )
 
 
 @retried
 def write_closing(database: Database, task: ClosingTask, declared: Box, closing: Closing) -> None:
-    """Store what the close decided: the ledger, the next round or the winner; all or nothing.
+    """Store what was decided: the ledger, the next wave, round or winner; all or nothing.
 
     Raises:
         LeaseLostError: If the close took so long that somebody else has done it.
     """
+    if closing.wave:
+        _write_wave(database, task, declared, closing.wave)
+        return
     following = closing.following
-    optuna_id = _sibling_study(database, task.study_id, following) if following else None
+    optuna_id = _sibling_study(database, task.study_id, following.purpose) if following else None
     with database.writing(durable=True) as connection:
         when = clock(connection)
-        closed = connection.execute(
-            update(tables.round_)
-            .where(
-                tables.round_.c.id == task.round_id,
-                tables.round_.c.closing_token == task.token,
-                tables.round_.c.state == tables.RoundState.OPEN,
-            )
-            .values(state=tables.RoundState.CLOSED, closed=when)
-        )
-        if closed.rowcount == 0:
-            raise LeaseLostError(f"round {task.number} was closed by somebody else")
-        insert_ledger(connection, task.study_id, task.number + 1, closing.ledger)
+        _settle(connection, task, state=tables.RoundState.CLOSED, closed=when)
+        insert_ledger(connection, task.study_id, task.done.number + 1, closing.ledger)
         if following is not None and optuna_id is not None:
             insert_round(
                 connection, database.storage, task.study_id, optuna_id, declared, following
@@ -236,6 +251,33 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
                 .where(tables.study.c.id == task.study_id)
                 .values(state="complete", winner=winner, completed=when)
             )
+
+
+def _write_wave(
+    database: Database, task: ClosingTask, declared: Box, wave: Sequence[PlannedTrial]
+) -> None:
+    """Add trials to a round that goes on."""
+    optuna_id = _sibling_study(database, task.study_id, task.done.purpose)
+    with database.writing(durable=True) as connection:
+        _settle(connection, task, closing_token=None, closing_until=None, closing_worker_id=None)
+        place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
+        distributions = optuna_distributions(task.done.box, declared)
+        insert_trials(connection, database.storage, place, distributions, wave)
+
+
+def _settle(connection: Connection, task: ClosingTask, **values: Any) -> None:
+    """Change a round that the task's token still holds."""
+    settled = connection.execute(
+        update(tables.round_)
+        .where(
+            tables.round_.c.id == task.round_id,
+            tables.round_.c.closing_token == task.token,
+            tables.round_.c.state == tables.RoundState.OPEN,
+        )
+        .values(**values)
+    )
+    if settled.rowcount == 0:
+        raise LeaseLostError(f"round {task.done.number} was closed by somebody else")
 
 
 def release_closing(database: Database, task: ClosingTask) -> None:
@@ -299,11 +341,13 @@ def _outcomes(connection: Connection, query: Select[Any]) -> tuple[Outcome, ...]
 
 
 @retried
-def history(database: Database, study_id: int) -> tuple[Outcome, ...]:
-    """Every finished search trial of the study, in number order."""
+def history(
+    database: Database, study_id: int, purpose: Purpose = Purpose.SEARCH
+) -> tuple[Outcome, ...]:
+    """Every finished trial of a purpose, in number order."""
     columns = tables.trial.c
     with database.reading() as connection:
-        mine = (columns.study_id == study_id) & (columns.purpose == Purpose.SEARCH)
+        mine = (columns.study_id == study_id) & (columns.purpose == purpose)
         return outcomes(connection, mine)
 
 
@@ -341,17 +385,17 @@ def _free_for(token: int, when: float) -> ColumnElement[bool]:
     return lapsed | (columns.closing_token == token)
 
 
-def _sibling_study(database: Database, study_id: int, following: RoundPlan) -> int:
-    """Optuna's study for the next round: the search's own, or NAME/confirmation."""
+def _sibling_study(database: Database, study_id: int, purpose: Purpose) -> int:
+    """Optuna's study for trials of a purpose: the search's own, or NAME/confirmation."""
     with database.reading() as connection:
         row = connection.execute(
             select(tables.study.c.name, tables.study.c.optuna_study_id).where(
                 tables.study.c.id == study_id
             )
         ).one()
-    if following.purpose == Purpose.SEARCH:
+    if purpose == Purpose.SEARCH:
         return int(row.optuna_study_id)
-    return database.storage.find_or_create_study(optuna_name(row.name, following.purpose))
+    return database.storage.find_or_create_study(optuna_name(row.name, purpose))
 
 
 def optuna_name(name: str, purpose: Purpose) -> str:

@@ -16,7 +16,8 @@ from hpsearch.errors import (
     OldDatabaseError,
     UnknownStudyError,
 )
-from hpsearch.search.narrowing import declared
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.ledger import declared
 from hpsearch.search.rounds import first_round
 from hpsearch.space import Value, frozen
 from hpsearch.store import tables
@@ -82,7 +83,7 @@ def create_study(
     Raises:
         DatabaseError: If an Optuna study of this name is already there, not made by hpsearch.
     """
-    plan = first_round(spec)
+    plan = first_round(SearchDesign.of(spec))
     optuna_id = database.call(lambda: database.storage.find_or_create_study(spec.name))
     with database.writing(durable=True) as connection:
         # Whoever creates the same study waits here, and then finds it.

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 # The newest migration; a test holds it equal to the head of `migrations/versions`.
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 VERSION_TABLE = "hpsearch_alembic_version"
 
 
@@ -81,6 +81,7 @@ round_ = Table(
     Column("state", String(16), nullable=False),
     Column("planned", Integer, nullable=False),
     Column("box", Text, nullable=False),
+    Column("model", Text),  # what later waves are planned with
     Column("opened", Double, nullable=False),
     Column("closed", Double),
     # Closing is leased work: who computes it, and until when nobody else will.

@@ -47,16 +47,25 @@ def run_in_processes(url, study, workers):
     assert [process.wait(timeout=60) for process in processes] == [0] * workers
 
 
-@pytest.mark.parametrize(("sampler", "seeds"), [("sobol", "common"), ("random", "fresh")])
+@pytest.mark.parametrize(
+    ("sampler", "seeds", "narrowing"),
+    [
+        ("sobol", "common", "elites"),
+        ("random", "fresh", "elites"),
+        ("auto", "fresh", "posterior"),
+    ],
+)
 def test_the_table_does_not_depend_on_workers(
-    database, database_url, make_real_study, sampler, seeds
+    database, database_url, make_real_study, sampler, seeds, narrowing
 ):
     """1 worker or 2, one trial at a time or 8: every value and every measured figure is equal."""
-    search = SEARCH | {"sampler": sampler, "seeds": seeds}
+    search = SEARCH | {"sampler": sampler, "seeds": seeds, "narrowing": narrowing}
+    search |= {"waves": 3} if sampler == "auto" else {}
+    repeats = 4 if narrowing == "posterior" else 0
     tables = set()
     for name, workers, population in (("one", 1, 1), ("stacked", 1, 8), ("two", 2, 8)):
         study = make_real_study(name=name, search=search)
-        assert run_in_threads(database_url, study, workers, population) == 24 + 4
+        assert run_in_threads(database_url, study, workers, population) == 24 + repeats + 4
         tables.add(table(database, study))
     assert len(tables) == 1
 

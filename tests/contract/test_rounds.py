@@ -15,7 +15,9 @@ import hpsearch.worker
 from hpsearch.data.sealed import open_test_rows
 from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.final import open_sealed_test
-from hpsearch.search.rounds import close_search_round
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.narrowing import Known
+from hpsearch.search.rounds import close_round
 from hpsearch.states import FINISHED
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
@@ -56,14 +58,8 @@ def trained(database, study, worker_id, quick_objective):
 
 
 def decide(study, task):
-    return close_search_round(
-        study.spec,
-        task.number,
-        task.box,
-        task.outcomes,
-        lambda: task.outcomes,
-        study.validation_rows,
-    )
+    known = Known(lambda: task.done.outcomes, tuple, study.validation_rows)
+    return close_round(SearchDesign.of(study.spec), task.done, known)
 
 
 def forget_closing(database):
@@ -305,7 +301,7 @@ def test_a_look_at_the_search_says_what_its_document_says(database, study, work,
         best = [r["best_score"] for r in document["rounds"] if r["best_score"] is not None]
         assert now["search_done"] == sum(document[state] for state in FINISHED)
         assert now["best_score"] == max(best, default=None)
-        assert now["confirmation"] == document["confirmation"]
+        assert now["repeats"] == document["confirmation"]
         if now["purpose"] == "search":
             assert now["running"] == document["running"]
         seen.append((now["purpose"], now["round"], now["running"] > 0))

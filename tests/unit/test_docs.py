@@ -15,7 +15,7 @@ from hpsearch import dimensions, settings, study
 from hpsearch.cli.main import app
 from hpsearch.data.prepared import prepare
 from hpsearch.final import open_sealed_test
-from hpsearch.search.narrowing import CHANCE, chance_of_absence, chance_of_hull
+from hpsearch.search.elites import CHANCE, chance_of_absence, chance_of_hull
 from hpsearch.store.database import open_database
 from hpsearch.store.reading import ranges_document, study_document, trials_document
 from hpsearch.store.studies import create_study, load_study

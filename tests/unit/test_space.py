@@ -274,3 +274,37 @@ def test_corners_meet_every_two_values():
         met = {(values[one], values[other]) for values in corners}
         assert len(met) == len(ranges[one].ends()) * len(ranges[other].ends())
     assert all(box.contains(values) for values in corners)
+
+
+# ---------------------------------------------------------------------- limits
+
+
+def test_a_range_with_limits_reads_back_equal():
+    """Limits are part of a box's document; a range without has none there."""
+    limited = Dimension("rate", Interval(1e-6, 1e-2, "log"), Interval(1e-7, 1.0, "log"))
+    box = Box((limited, Dimension("size", Interval(1, 5, integer=True))))
+    assert box.document()["rate"]["limits"] == [1e-7, 1.0]
+    assert "limits" not in box.document()["size"]
+    assert Box.from_document(box.document()) == box
+
+
+def test_the_widest_box_reaches_to_the_limits():
+    """What may ever be tried: the limits where there are some, else the range."""
+    limited = Dimension("rate", Interval(1e-6, 1e-2, "log"), Interval(1e-7, 1.0, "log"))
+    box = Box((limited, Dimension("kind", Choices(("a", "b")))))
+    assert box.widest["rate"] == Interval(1e-7, 1.0, "log")
+    assert box.widest["kind"] == Choices(("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("range_", "limits", "said"),
+    [
+        (Interval(1, 5), Interval(2, 9), "must hold the whole range from 1 to 5"),
+        (Interval(1, 5), Interval(0, 4), "must hold the whole range from 1 to 5"),
+        (Choices((1, 2)), Interval(0, 4), "for ranges of numbers, not for choices"),
+    ],
+)
+def test_limits_hold_the_range(range_, limits, said):
+    """Limits inside the range, or around choices, are a mistake."""
+    with pytest.raises(ValueError, match=said):
+        Dimension("x", range_, limits)

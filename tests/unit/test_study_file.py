@@ -132,6 +132,23 @@ MISTAKES = [
     ("batch_size = 32", "learning_rate = 0", "[training] learning_rate = 0: must be above 0"),
     ("low = 1e-6", "low = 1e-1", "[space] learning_rate: low must be below high, got low=0.1"),
     ("low = 1e-6", "low = 0.0", "[space] learning_rate: a log range must start above 0, got"),
+    (
+        "low = 1e-6",
+        "limits = [1e-5, 1], low = 1e-6",
+        "[space] learning_rate: limits = [1e-05, 1]",
+    ),
+    ("low = 1e-6", "limits = [0, 1], low = 1e-6", "[space] learning_rate: limits = [0, 1]: a log"),
+    ("low = 1e-6", "limits = [1e-7], low = 1e-6", "[space] learning_rate.limits"),
+    (
+        'sampler = "sobol"',
+        'waves = 3\nsampler = "sobol"',
+        '[search] waves = 3: only sampler = "auto" plans a round in parts',
+    ),
+    (
+        "low = 1e-6",
+        "limits = [1e-7, 1], low = 1e-6",
+        '[space] learning_rate.limits: narrowing = "elites" never opens an edge',
+    ),
     ("low = 1e-6, ", "", "[space] learning_rate.low: is missing"),
     ("low = 1e-6", 'low = "a"', "[space] learning_rate.low: expected a number"),
     ("low = 1e-6", "lwo = 1e-6, low = 1e-5", "[space] learning_rate.lwo: unknown key; did you"),
@@ -188,7 +205,7 @@ MISTAKES = [
     ),
     ("rounds = 3", "rounds = 0", "[search] rounds = 0: must be 1 or more"),
     ("trials = 100", "trials = 1.5", "[search] trials = 1.5: must be a whole number"),
-    ('"sobol"', '"sobl"', "[search] sampler = \"sobl\": expected 'sobol', 'random', 'grid'"),
+    ('"sobol"', '"sobl"', "[search] sampler = \"sobl\": expected 'auto', 'sobol', 'random'"),
     ('"common"', '"fresch"', "[search] seeds = \"fresch\": expected 'common' or 'fresh'; did"),
     ("finalists = 5", "finalists = -1", "[confirmation] finalists = -1: must be 0 or more"),
     (

@@ -1,12 +1,16 @@
 """What a round consists of, and what follows it."""
 
+from math import log10
+
 import pytest
 
-from hpsearch.search.narrowing import box_of
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.ledger import box_of
+from hpsearch.search.narrowing import Known
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.rounds import (
-    close_confirmation,
-    close_search_round,
+    DoneRound,
+    close_round,
     confirmation_round,
     first_round,
 )
@@ -14,7 +18,7 @@ from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.study import StudySpec
 
 
-def make_spec(**changes):
+def make_design(**changes):
     document = {
         "name": "planned",
         "seed": 7,
@@ -25,7 +29,7 @@ def make_spec(**changes):
         "search": {"rounds": 2, "trials": 10},
         "confirmation": {"finalists": 3, "seeds": 2},
     }
-    return StudySpec.model_validate(document | changes)
+    return SearchDesign.of(StudySpec.model_validate(document | changes))
 
 
 def scored(plan):
@@ -35,20 +39,34 @@ def scored(plan):
     ]
 
 
+def close_search(design, number, plan, outcomes, rows=100, history=None, repeats=()):
+    """Close a round whose planned trials have these outcomes."""
+    done = DoneRound(Purpose.SEARCH, number, plan.box, outcomes, len(plan.trials), plan.model)
+    known = Known(history or (lambda: outcomes), lambda: repeats, rows)
+    return close_round(design, done, known)
+
+
+def close_confirmed(repeats):
+    """Close a confirmation with these outcomes."""
+    design = make_design()
+    done = DoneRound(Purpose.CONFIRMATION, 1, design.space, repeats, len(repeats))
+    return close_round(design, done, Known(tuple, tuple, 100))
+
+
 def test_the_first_round_is_planned_in_the_declared_box():
     """Round 1 has its trials numbered from 0, each inside what the study file says."""
-    spec = make_spec()
-    plan = first_round(spec)
-    assert (plan.purpose, plan.number, plan.box) == (Purpose.SEARCH, 1, spec.space)
+    design = make_design()
+    plan = first_round(design)
+    assert (plan.purpose, plan.number, plan.box) == (Purpose.SEARCH, 1, design.space)
     assert [trial.number for trial in plan.trials] == list(range(10))
-    assert all(spec.space.contains(trial.values) for trial in plan.trials)
+    assert all(design.space.contains(trial.values) for trial in plan.trials)
 
 
 def test_common_seeds_are_shared_within_a_round():
     """All trials of a round have the round's seed, and another round has another."""
-    spec = make_spec()
-    first = first_round(spec)
-    closing = close_search_round(spec, 1, first.box, scored(first), lambda: scored(first), 100)
+    design = make_design()
+    first = first_round(design)
+    closing = close_search(design, 1, first, scored(first))
     assert {t.seed for t in first.trials} == {trial_seed(7, Purpose.SEARCH, 1, 0)}
     assert {t.seed for t in closing.following.trials} == {trial_seed(7, Purpose.SEARCH, 2, 0)}
     assert {t.replicate for t in first.trials} == {0}
@@ -56,7 +74,7 @@ def test_common_seeds_are_shared_within_a_round():
 
 def test_fresh_seeds_differ_within_a_round():
     """With seeds = "fresh" every trial has a seed of its own, planned and not drawn."""
-    plan = first_round(make_spec(search={"rounds": 1, "trials": 10, "seeds": "fresh"}))
+    plan = first_round(make_design(search={"rounds": 1, "trials": 10, "seeds": "fresh"}))
     assert len({trial.seed for trial in plan.trials}) == 10
     assert plan.trials[3].seed == trial_seed(7, Purpose.SEARCH, 1, 3)
 
@@ -64,15 +82,15 @@ def test_fresh_seeds_differ_within_a_round():
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_trials_of_other_samplers_wait_without_values(sampler):
     """Where the sampler suggests at claim time the budget is planned all the same."""
-    plan = first_round(make_spec(search={"rounds": 1, "trials": 10, "sampler": sampler}))
+    plan = first_round(make_design(search={"rounds": 1, "trials": 10, "sampler": sampler}))
     assert [trial.values for trial in plan.trials] == [None] * 10
 
 
 def test_the_next_round_lies_in_the_narrowed_box():
     """Round 2 continues the numbers and stays in the box that its ledger describes."""
-    spec = make_spec(search={"rounds": 2, "trials": 64})
-    first = first_round(spec)
-    closing = close_search_round(spec, 1, first.box, scored(first), lambda: scored(first), 10_000)
+    design = make_design(search={"rounds": 2, "trials": 64})
+    first = first_round(design)
+    closing = close_search(design, 1, first, scored(first), rows=10_000)
     second = closing.following
     assert [trial.number for trial in second.trials] == list(range(64, 128))
     assert all(second.box.contains(trial.values) for trial in second.trials)
@@ -85,13 +103,13 @@ def test_the_next_round_lies_in_the_narrowed_box():
 def test_a_grid_is_tried_once_and_narrows_nothing():
     """One round with every combination; the ledger says so instead of naming a next box."""
     space = {"optimizer": {"choices": ["sgd", "adam"]}, "hidden": {"choices": [[5], [50], [9]]}}
-    spec = make_spec(space=space, search={"sampler": "grid"})
-    first = first_round(spec)
-    assert [trial.values for trial in first.trials] == spec.space.combinations()
+    design = make_design(space=space, search={"sampler": "grid"})
+    first = first_round(design)
+    assert [trial.values for trial in first.trials] == design.space.combinations()
     found = [Outcome(t.number, t.values, t.number / 10, 0.1) for t in first.trials]
-    closing = close_search_round(spec, 1, first.box, found, lambda: found, 100)
+    closing = close_search(design, 1, first, found)
     assert closing.following.purpose == Purpose.CONFIRMATION
-    assert box_of(closing.ledger) == spec.space
+    assert box_of(closing.ledger) == design.space
     for row in closing.ledger:
         assert (row.decision, row.rule, row.elites, row.edge) == ("kept", "grid", 0, None)
         assert row.reason == "kept: a grid tries every combination once and narrows nothing"
@@ -99,9 +117,9 @@ def test_a_grid_is_tried_once_and_narrows_nothing():
 
 def test_the_confirmation_repeats_the_finalists_over_the_same_seeds():
     """Every finalist meets every seed once, and trials of one seed stand side by side."""
-    spec = make_spec()
-    first = first_round(spec)
-    plan = confirmation_round(spec, first.box, scored(first))
+    design = make_design()
+    first = first_round(design)
+    plan = confirmation_round(design, first.box, scored(first))
     assert (plan.purpose, len(plan.trials)) == (Purpose.CONFIRMATION, 6)
     assert [trial.replicate for trial in plan.trials] == [0, 0, 0, 1, 1, 1]
     best = sorted(scored(first), key=lambda o: -o.score)[:3]
@@ -112,69 +130,174 @@ def test_the_confirmation_repeats_the_finalists_over_the_same_seeds():
 
 def test_confirmation_seeds_are_fresh():
     """No repeat has a seed that a search trial was trained with."""
-    spec = make_spec(search={"rounds": 1, "trials": 10, "seeds": "fresh"})
-    first = first_round(spec)
-    repeats = confirmation_round(spec, first.box, scored(first)).trials
+    design = make_design(search={"rounds": 1, "trials": 10, "seeds": "fresh"})
+    first = first_round(design)
+    repeats = confirmation_round(design, first.box, scored(first)).trials
     assert not {t.seed for t in first.trials} & {t.seed for t in repeats}
 
 
 def test_the_last_round_is_followed_by_the_confirmation():
     """After round 2 of 2 the finalists of the whole history are repeated."""
-    spec = make_spec()
-    first = first_round(spec)
-    closing = close_search_round(spec, 2, first.box, scored(first), lambda: scored(first), 100)
+    design = make_design()
+    first = first_round(design)
+    closing = close_search(design, 2, first, scored(first))
     assert closing.following.purpose == Purpose.CONFIRMATION
     assert not closing.finished
 
 
 def test_only_the_last_round_looks_at_the_history():
     """Closing an earlier round takes no longer, however many trials came before it."""
-    spec = make_spec()
-    first = first_round(spec)
+    design = make_design()
+    first = first_round(design)
     asked = []
 
     def history():
         asked.append(True)
         return scored(first)
 
-    close_search_round(spec, 1, first.box, scored(first), history, 100)
+    close_search(design, 1, first, scored(first), history=history)
     assert not asked
-    close_search_round(spec, 2, first.box, scored(first), history, 100)
+    close_search(design, 2, first, scored(first), history=history)
     assert len(asked) == 1
 
 
 def test_without_finalists_the_best_trial_wins_unconfirmed():
     """The study ends after its last round; its winner was trained once and is tied with nobody."""
-    spec = make_spec(confirmation={"finalists": 0})
-    first = first_round(spec)
+    design = make_design(confirmation={"finalists": 0})
+    first = first_round(design)
     found = scored(first)
-    closing = close_search_round(spec, 2, first.box, found, lambda: found, 100)
+    closing = close_search(design, 2, first, found)
     best = max(found, key=lambda outcome: outcome.score)
     assert (closing.following, closing.finished) == (None, True)
     candidate = closing.winner.candidate
     assert (candidate.values, candidate.score) == (best.values, best.score)
     assert (candidate.seeds, candidate.standard_error, closing.winner.ties) == (1, 0.0, ())
     lost = [Outcome(t.number, t.values, None, None) for t in first.trials]
-    assert close_search_round(spec, 2, first.box, lost, lambda: lost, 100).winner is None
+    assert close_search(design, 2, first, lost).winner is None
 
 
 def test_a_search_without_any_score_is_finished():
     """Where nothing can be confirmed the study ends without a winner."""
-    spec = make_spec()
-    first = first_round(spec)
+    design = make_design()
+    first = first_round(design)
     lost = [Outcome(t.number, t.values, None, None) for t in first.trials]
-    closing = close_search_round(spec, 2, first.box, lost, lambda: lost, 100)
+    closing = close_search(design, 2, first, lost)
     assert (closing.following, closing.winner, closing.finished) == (None, None, True)
 
 
 def test_the_confirmation_names_the_winner():
     """Closing it ends the study with a winner and opens nothing."""
-    closing = close_confirmation([Outcome(0, {"learning_rate": 1e-3}, 0.9, 0.1)])
+    closing = close_confirmed([Outcome(0, {"learning_rate": 1e-3}, 0.9, 0.1)])
     assert closing.winner.candidate.values == {"learning_rate": 1e-3}
     assert (closing.following, closing.finished, closing.ledger) == (None, True, ())
 
 
 def test_a_confirmation_that_only_diverged_names_nobody():
     """Without a scored repeat the study is over, and there is no winner to test."""
-    closing = close_confirmation([Outcome(0, {"learning_rate": 1e-3}, None, None)])
+    closing = close_confirmed([Outcome(0, {"learning_rate": 1e-3}, None, None)])
     assert (closing.winner, closing.following, closing.finished) == (None, None, True)
+
+
+# ----------------------------------------------------------- planned from a posterior
+
+
+def make_posterior(**changes):
+    search = {"rounds": 2, "trials": 40, "sampler": "auto", "narrowing": "posterior"}
+    space = {
+        "learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log", "limits": [1e-6, 1.0]},
+        "weight_decay": {"low": 1e-8, "high": 1e-4, "scale": "log"},
+    }
+    return make_design(space=space, search=search | changes)
+
+
+def peaked(trials, at=-3.0):
+    """Scores with one maximum in the learning rate, and none in the weight decay."""
+    return [
+        Outcome(t.number, t.values, 0.9 - (log10(t.values["learning_rate"]) - at) ** 2 / 10, 0.1)
+        for t in trials
+    ]
+
+
+def after_repeats(design, first, found):
+    """The round that opens once trials of round 1 were repeated, with the same scores."""
+    repeats = close_search(design, 1, first, found).following
+    score = {str(outcome.values): outcome.score for outcome in found}
+    scores = [
+        Outcome(t.number, t.values, score[str(t.values)], 0.1, t.replicate) for t in repeats.trials
+    ]
+    done = DoneRound(Purpose.REPEAT, 1, repeats.box, scores, len(scores))
+    return close_round(design, done, Known(lambda: found, lambda: scores, 100))
+
+
+def test_good_trials_are_repeated_before_anything_is_narrowed_by_the_posterior():
+    """After round 1 four of the best quarter meet four fresh seeds; the ledger waits for them."""
+    design = make_posterior()
+    first = first_round(design)
+    found = peaked(first.trials)
+    closing = close_search(design, 1, first, found)
+    repeats = closing.following
+    assert (repeats.purpose, repeats.number, closing.ledger) == (Purpose.REPEAT, 1, ())
+    assert len(repeats.trials) == 16
+    assert len({t.seed for t in repeats.trials}) == 4
+    assert not {t.seed for t in repeats.trials} & {t.seed for t in first.trials}
+    best = sorted(found, key=lambda o: -o.score)[:10]
+    assert all(t.values in [o.values for o in best] for t in repeats.trials)
+
+
+def test_a_search_of_one_round_repeats_nothing():
+    """Noise is measured for the rounds to come."""
+    design = make_posterior(rounds=1)
+    first = first_round(design)
+    assert close_search(design, 1, first, peaked(first.trials)).following.purpose == (
+        Purpose.CONFIRMATION
+    )
+
+
+def test_a_round_is_planned_in_waves_that_fill_its_budget():
+    """Each wave is planned when the one before is done; together they are the round's trials."""
+    design = make_posterior(trials=42)
+    first = first_round(design)
+    assert (len(first.trials), first.size) == (42, 42)
+    found = peaked(first.trials)
+    closing = after_repeats(design, first, found)
+    second, trials = closing.following, list(closing.following.trials)
+    assert (second.size, len(trials)) == (42, 11)
+    sizes = [len(trials)]
+    while len(trials) < 42:
+        done = DoneRound(Purpose.SEARCH, 2, second.box, peaked(trials), len(trials), second.model)
+        history = [*found, *peaked(trials)]
+        known = Known(lambda history=history: history, tuple, 100)
+        closing = close_round(design, done, known)
+        assert (closing.following, closing.ledger, closing.finished) == (None, (), False)
+        trials += closing.wave
+        sizes.append(len(closing.wave))
+    assert sizes == [11, 11, 10, 10]
+    assert [trial.number for trial in trials] == list(range(42, 84))
+
+
+def test_later_waves_gather_where_the_scores_are_best():
+    """Most of what is planned after round 1 lies within a factor of three of the optimum."""
+    design = make_posterior()
+    first = first_round(design)
+    closing = after_repeats(design, first, peaked(first.trials))
+    near = [abs(log10(t.values["learning_rate"]) + 3) < 0.5 for t in closing.following.trials]
+    assert sum(near) >= 0.6 * len(near)
+
+
+def test_what_nobody_can_fit_is_spread_evenly():
+    """Where all scores are equal the elites' rule decides, and the next round is Sobol's."""
+    design = make_posterior()
+    first = first_round(design)
+    flat = [Outcome(t.number, t.values, 0.5, 0.1) for t in first.trials]
+    closing = after_repeats(design, first, flat)
+    assert {row.decision for row in closing.ledger} <= {"kept"}
+    assert closing.following.model is None
+    assert len(closing.following.trials) == 10
+
+
+def test_the_same_results_lead_to_the_same_plan():
+    """What is decided and planned depends on results and seeds alone, to the last bit."""
+    design = make_posterior()
+    first = first_round(design)
+    one, other = (after_repeats(design, first, peaked(first.trials)) for _ in range(2))
+    assert (one.ledger, one.following) == (other.ledger, other.following)

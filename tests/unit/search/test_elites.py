@@ -5,18 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from hpsearch.search.narrowing import (
+from hpsearch.search.elites import (
     CHOICES_RULE,
     RULE,
-    box_of,
     chance_of_absence,
     chance_of_hull,
     crowded,
-    declared,
     elites,
     narrow,
-    standard_error,
 )
+from hpsearch.search.ledger import box_of, declared
+from hpsearch.search.noise import standard_error
 from hpsearch.search.outcomes import Outcome
 from hpsearch.space import Box, Choices, Dimension, Interval, frozen
 

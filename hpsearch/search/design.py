@@ -1,0 +1,82 @@
+"""What the search needs to know of a study, and nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from hpsearch.space import Box, Value
+from hpsearch.study import StudySpec
+
+# A wave is worth planning for so many trials.
+_LEAST_WAVE = 8
+
+
+@dataclass(frozen=True)
+class SearchDesign:
+    """How a study searches.
+
+    Attributes:
+        space: The declared box, with limits.
+        rounds: How many rounds.
+        trials: Trials in a round.
+        waves: Parts that a round is planned in, each once the one before is done.
+        sampler: Who places trials.
+        rule: Who decides the next box.
+        seeds: Whether the trials of a round share their seed.
+        seed: The study's seed.
+        finalists: How many of the best are run again; 0 for none.
+        repeats: Over how many fresh seeds.
+        shape: Name of what can be trained side by side, for given values.
+    """
+
+    space: Box
+    rounds: int
+    trials: int
+    waves: int
+    sampler: str
+    rule: Literal["posterior", "elites"]
+    seeds: Literal["common", "fresh"]
+    seed: int
+    finalists: int
+    repeats: int
+    shape: Callable[[dict[str, Value]], str | None] = lambda _values: None
+
+    @classmethod
+    def of(cls, spec: StudySpec) -> Self:
+        """The design of a study file."""
+        return cls(
+            space=spec.space,
+            rounds=spec.rounds,
+            trials=spec.trials,
+            waves=_waves(spec),
+            sampler=spec.search.sampler,
+            rule=spec.narrowing,
+            seeds=spec.seeds,
+            seed=spec.seed,
+            finalists=spec.confirmation.finalists,
+            repeats=spec.confirmation.seeds,
+            shape=lambda values: spec.settings(values).shape_digest,
+        )
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every combination is tried once, and nothing is narrowed."""
+        return self.sampler == "grid"
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the best are run again."""
+        return self.finalists > 0
+
+    @property
+    def measures_noise(self) -> bool:
+        """Whether some trials of the first round are repeated before the second."""
+        return self.rule == "posterior" and self.rounds > 1
+
+
+def _waves(spec: StudySpec) -> int:
+    if spec.search.sampler != "auto":
+        return 1
+    return spec.search.waves or max(1, min(4, spec.trials // _LEAST_WAVE))

@@ -1,0 +1,59 @@
+"""The ledger: the range of every dimension, round by round, and the written reason for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hpsearch.space import Box, Dimension, Range
+
+Decision = Literal["declared", "narrowed", "kept", "widened", "undone"]
+Edge = Literal["lower", "upper", "both"]
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """Why a dimension has the range it has in a round.
+
+    Attributes:
+        dimension: Its name.
+        range: The range from now on.
+        previous: The range before, None where the study file declared it.
+        elites: How many trials the decision rests on.
+        rule: The rule that was applied.
+        decision: What became of the range.
+        edge: Declared edges that the elites reach, None for none.
+        reason: One plain sentence for people.
+    """
+
+    dimension: str
+    range: Range
+    previous: Range | None
+    elites: int
+    rule: str
+    decision: Decision
+    edge: Edge | None
+    reason: str
+
+
+def declared(box: Box) -> list[LedgerRow]:
+    """The ledger of the first round: what the study file says."""
+    reason = "declared in the study file"
+    return [
+        LedgerRow(d.name, d.range, None, 0, "study file", "declared", None, reason)
+        for d in box.dimensions
+    ]
+
+
+def unnarrowed(box: Box) -> list[LedgerRow]:
+    """The ledger after a grid: it has tried every combination, so there is no next box."""
+    reason = "kept: a grid tries every combination once and narrows nothing"
+    return [
+        LedgerRow(d.name, d.range, d.range, 0, "grid", "kept", None, reason) for d in box.dimensions
+    ]
+
+
+def box_of(rows: Sequence[LedgerRow]) -> Box:
+    """The box that ledger rows of one round describe."""
+    return Box(tuple(Dimension(row.dimension, row.range) for row in rows))

@@ -1,0 +1,172 @@
+"""A Gaussian process through everything tried: what the score may be between the trials.
+
+Constant mean, Matern 5/2 with a length scale for every column, and white noise (Rasmussen and
+Williams, *Gaussian Processes for Machine Learning*, 2006, ch. 2, 4.2 and 5.4). Length scales,
+signal and noise are those of the highest posterior density; the noise has a prior, because it was
+measured.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.random import Generator
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+# In units of a column's range: shorter is noise, longer is no effect at all.
+_LENGTH_BOUNDS = (0.02, 20.0)
+_FIRST_LENGTH = 0.3
+# Of the standardised scores.
+_SIGNAL_BOUNDS = (1e-2, 1e3)
+_NOISE_BOUNDS = (1e-7, 4.0)
+# Standard deviations of the priors on the logarithms of the two variances.
+_SIGNAL_PRIOR_SD = 1.5
+_NOISE_PRIOR_SD = 1.0
+_LEAST_NOISE = 1e-6
+_MOST_STEPS = 60
+# Added to the diagonal of what is drawn from, as a share of the signal's variance.
+_JITTER = 1e-6
+
+Objective = Callable[..., tuple[float, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Scores are modelled with mean 0 and standard deviation 1."""
+
+    mean: float
+    sd: float
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> _Scale:
+        return cls(float(scores.mean()), max(float(scores.std()), 1e-12))
+
+
+class Surrogate:
+    """The posterior of the score, given trials.
+
+    Args:
+        rows: (n, columns) float64, from `Features`.
+        scores: (n,) float64.
+        noise: Standard deviation of a score around its mean over seeds, as it was estimated.
+        start: Where the fit starts: `parameters` of another fit; None for the default.
+        fitted: Whether `start` is to be taken as it stands.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        scores: np.ndarray,
+        noise: float,
+        start: np.ndarray | None = None,
+        *,
+        fitted: bool = False,
+    ) -> None:
+        self._rows, self._scale = rows, _Scale.of(scores)
+        self._targets = (scores - self._scale.mean) / self._scale.sd
+        self._noise = float(np.log(max((noise / self._scale.sd) ** 2, _LEAST_NOISE)))
+        start = _first(rows.shape[1], self._noise) if start is None else start
+        self._process, self._evidence = self._fit(rows, start, fitted=fitted)
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """(columns + 2,) float64: logarithms of signal, length scales and noise."""
+        return np.asarray(self._process.kernel_.theta)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a score around its mean, as fitted."""
+        return float(np.exp(self.parameters[-1] / 2)) * self._scale.sd
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """(m,) float64: the expected score at each row, without noise."""
+        return np.asarray(self._process.predict(rows)) * self._scale.sd + self._scale.mean
+
+    def draws(self, rows: np.ndarray, count: int, rng: Generator) -> np.ndarray:
+        """Joint draws from the posterior of the score without noise.
+
+        Returns:
+            (count, m) float64.
+        """
+        mean, covariance = self._process.predict(rows, return_cov=True)
+        # scikit-learn counts the noise of a new measurement in.
+        signal, noise = np.exp(self.parameters[[0, -1]])
+        covariance[np.diag_indices_from(covariance)] += _JITTER * signal + 1e-8 - noise
+        factor = np.linalg.cholesky(covariance)
+        drawn = mean[:, None] + factor @ rng.standard_normal((len(rows), count))
+        return np.asarray(drawn.T) * self._scale.sd + self._scale.mean
+
+    def effect(self, columns: slice) -> float:
+        """How much better the trials are explained with these columns than without them.
+
+        Returns:
+            The logarithm of the ratio of the two highest posterior densities; at least about 0.
+            infinity where there are no other columns.
+        """
+        dropped = np.arange(self._rows.shape[1])[columns]
+        rows = np.delete(self._rows, dropped, axis=1)
+        if not rows.shape[1]:
+            return self._evidence - self._constant()
+        start = np.delete(self.parameters, 1 + dropped)
+        return self._evidence - self._fit(rows, start)[1]
+
+    def _constant(self) -> float:
+        """The highest log density where nothing has an effect: one column, the same for all."""
+        return self._fit(np.zeros((len(self._targets), 1)), _first(1, self._noise))[1]
+
+    def _fit(
+        self, rows: np.ndarray, start: np.ndarray, *, fitted: bool = False
+    ) -> tuple[GaussianProcessRegressor, float]:
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        lengths = np.full(rows.shape[1], _FIRST_LENGTH)
+        kernel = ConstantKernel(1.0, _SIGNAL_BOUNDS) * Matern(lengths, _LENGTH_BOUNDS, nu=2.5)
+        kernel = (kernel + WhiteKernel(1.0, _NOISE_BOUNDS)).clone_with_theta(start)
+        found: list[float] = []
+        optimizer = None if fitted else partial(_highest_density, self._noise, found)
+        process = GaussianProcessRegressor(kernel, alpha=1e-10, optimizer=optimizer)
+        with warnings.catch_warnings():
+            # A length scale at its bound is how a column without effect ends.
+            warnings.simplefilter("ignore")
+            process.fit(rows, self._targets)
+        return process, found[0] if found else float("nan")
+
+
+def _first(columns: int, noise: float) -> np.ndarray:
+    return np.array([0.0, *np.full(columns, np.log(_FIRST_LENGTH)), noise])
+
+
+def _highest_density(
+    noise: float, found: list[float], objective: Objective, start: np.ndarray, bounds: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Maximise the marginal likelihood times the priors; scikit-learn's own has none."""
+    from scipy.optimize import minimize
+
+    def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = objective(theta)
+        signal = theta[0] / _SIGNAL_PRIOR_SD
+        excess = (theta[-1] - noise) / _NOISE_PRIOR_SD
+        gradient = np.array(gradient)
+        gradient[0] += signal / _SIGNAL_PRIOR_SD
+        gradient[-1] += excess / _NOISE_PRIOR_SD
+        return value + (signal**2 + excess**2) / 2, gradient
+
+    limited = np.clip(start, bounds[:, 0], bounds[:, 1])
+    best: Any = minimize(
+        negative,
+        limited,
+        jac=True,
+        bounds=bounds,
+        method="L-BFGS-B",
+        options={"maxiter": _MOST_STEPS},
+    )
+    found.append(-float(best.fun))
+    return best.x, float(best.fun)

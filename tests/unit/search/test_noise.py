@@ -1,0 +1,70 @@
+"""The noise of a score, measured from repeats."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hpsearch.search.noise import measured_noise, repeated
+from hpsearch.search.outcomes import Outcome
+
+
+def repeats(table):
+    """One outcome for each cell: a row is a configuration, a column a seed."""
+    return [
+        Outcome(n, {"x": row}, score, 0.1, replicate=seed)
+        for n, (row, seed, score) in enumerate(
+            (row, seed, score) for row, line in enumerate(table) for seed, score in enumerate(line)
+        )
+    ]
+
+
+def test_four_of_the_best_quarter_are_repeated():
+    """The best one, the last of the best quarter, and two between them."""
+    found = [Outcome(i, {"x": i}, i / 100, 0.1) for i in range(100)]
+    assert [values["x"] for values in repeated(found)] == [99, 91, 83, 75]
+
+
+@pytest.mark.parametrize(("trials", "count"), [(5, 0), (10, 1), (25, 2), (100, 4), (400, 4)])
+def test_small_rounds_spare_fewer(trials, count):
+    """One configuration for every ten trials, at most four."""
+    found = [Outcome(i, {"x": i}, i / trials, 0.1) for i in range(trials)]
+    assert len(repeated(found)) == count
+
+
+def test_diverged_trials_are_not_repeated():
+    """Only what has a score has noise."""
+    found = [Outcome(i, {"x": i}, 0.5 if i == 3 else None, None) for i in range(20)]
+    assert repeated(found) == [{"x": 3}]
+
+
+def test_fresh_seeds_scatter_around_each_mean():
+    """The standard deviation within configurations, each around its own mean."""
+    table = [[0.1, 0.3], [0.8, 1.0]]
+    assert measured_noise(repeats(table), common=False) == pytest.approx(math.sqrt(0.02))
+
+
+def test_what_a_seed_does_to_all_alike_is_no_noise_between_those_who_share_it():
+    """With common seeds a table that is a sum of row and column has none."""
+    table = [[0.1, 0.3, 0.2], [0.6, 0.8, 0.7]]
+    assert measured_noise(repeats(table), common=True) == pytest.approx(0.0, abs=1e-12)
+    assert measured_noise(repeats(table), common=False) > 0.09
+
+
+def test_the_estimate_is_right_on_average():
+    """400 tables of 4 by 4: the mean variance is within 3 standard errors of the true one."""
+    rng = np.random.default_rng(0)
+    variances = [
+        measured_noise(repeats(0.05 * rng.normal(size=(4, 4))), common=False) ** 2
+        for _ in range(400)
+    ]
+    error = np.std(variances) / math.sqrt(400)
+    assert abs(np.mean(variances) - 0.05**2) < 3 * error
+
+
+def test_repeats_without_a_score_say_nothing():
+    """A diverged repeat leaves its cell empty; without two scores of one configuration: unknown."""
+    table = [[0.1, 0.3, None], [None, None, 0.9]]
+    assert measured_noise(repeats(table), common=False) == pytest.approx(math.sqrt(0.02))
+    assert measured_noise(repeats([[0.5], [0.7]]), common=False) is None
+    assert measured_noise([], common=False) is None

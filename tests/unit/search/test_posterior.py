@@ -1,0 +1,107 @@
+"""Narrowing by posterior: what it narrows, keeps, opens and says."""
+
+from math import log10
+
+import numpy as np
+import pytest
+
+from hpsearch.search.landscape import Landscape, explored_box, tamed
+from hpsearch.search.outcomes import Outcome
+from hpsearch.search.points import sobol
+from hpsearch.search.posterior import narrow
+from hpsearch.space import Box, Choices, Dimension, Interval
+
+NOISE = 0.01
+
+
+def study(score, limits=None, others=(), count=80):
+    """Ledger rows, by dimension, after a round over a rate in 1e-4..1e-2 and other dimensions."""
+    rate = Dimension("rate", Interval(1e-4, 1e-2, "log"), limits)
+    declared = Box((rate, *others))
+    rng = np.random.default_rng(5)
+    places = [declared.at(list(row)) for row in sobol(len(declared.dimensions), count, rng)]
+    found = [
+        Outcome(i, values, score(values) + NOISE * float(rng.standard_normal()), 0.1)
+        for i, values in enumerate(places)
+    ]
+    landscape = Landscape.of(declared, found, NOISE)
+    rows = narrow(declared, landscape, 7, np.random.default_rng(6))
+    return {row.dimension: row for row in rows}
+
+
+def peak(at):
+    return lambda values: 0.9 - (log10(values["rate"]) - at) ** 2
+
+
+DECAY = Dimension("decay", Interval(1e-8, 1e-4, "log"))
+
+
+def test_a_dimension_with_an_effect_is_narrowed_to_where_its_best_values_may_lie():
+    """The range holds the optimum, is no narrower than a third, and the reason has the figures."""
+    row = study(peak(-3), others=(DECAY,))["rate"]
+    assert (row.decision, row.edge, row.elites) == ("narrowed", None, 7)
+    assert row.range.low < 1e-3 < row.range.high
+    assert log10(row.range.high / row.range.low) >= 2 / 3 - 1e-9
+    assert log10(row.range.high / row.range.low) < 1
+    assert row.reason.startswith("narrowed: 98% of 256 plausible surfaces have their maximum in ")
+
+
+def test_a_dimension_without_effect_keeps_its_declared_range():
+    """However the maxima lie, the ledger says that there is no evidence."""
+    row = study(peak(-3), others=(DECAY,))["decay"]
+    assert (row.decision, row.range, row.edge) == ("kept", DECAY.range, None)
+    assert row.reason == "kept: no evidence that it matters"
+
+
+def test_an_edge_where_the_maxima_lie_is_opened_within_the_limits():
+    """With its optimum beyond 1e-2 the range grows by what was explored, to the limit at most."""
+    row = study(peak(-1.5), limits=Interval(1e-6, 0.5, "log"), others=(DECAY,))["rate"]
+    assert (row.decision, row.edge, row.range.high) == ("widened", "upper", 0.5)
+    assert row.range.low > 1e-4
+    assert "at the upper edge 0.01" in row.reason
+
+
+def test_without_limits_an_open_edge_is_only_named():
+    """The range stays inside what was declared; the reason says that the optimum may lie beyond."""
+    row = study(peak(-1.5), others=(DECAY,))["rate"]
+    assert (row.decision, row.edge, row.range.high) == ("narrowed", "upper", 1e-2)
+    assert row.reason.endswith("at the upper edge 0.01: the optimum may lie beyond")
+
+
+def test_a_choice_that_no_maximum_has_is_dropped():
+    """Options keep their order, and the reason has the share of each."""
+    kind = Dimension("kind", Choices(("good", "bad", "fair")))
+    worth = {"good": 0.0, "bad": -0.5, "fair": -0.001}
+    row = study(lambda v: peak(-3)(v) + worth[v["kind"]], others=(kind,), count=120)["kind"]
+    assert (row.decision, row.range) == ("narrowed", Choices(("good", "fair")))
+    assert "bad in 0%" in row.reason
+
+
+def test_whole_numbers_stay_whole():
+    """A range of whole numbers is rounded outward."""
+    size = Dimension("size", Interval(1, 40, integer=True))
+    row = study(lambda v: peak(-3)(v) - (v["size"] - 20) ** 2 / 400, others=(size,))["size"]
+    assert row.decision == "narrowed"
+    assert (row.range.low, row.range.high) == (int(row.range.low), int(row.range.high))
+    assert row.range.low <= 20 <= row.range.high
+
+
+def test_bad_scores_are_tamed():
+    """Diverged trials count as the worst, and nothing below the lower quartile is told apart."""
+    scores = [None, 0.1, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert tamed(scores).tolist() == [0.4, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+def test_everything_declared_or_tried_is_explored():
+    """Trials of wider boxes widen it, narrower boxes do not narrow it."""
+    declared = Box((Dimension("rate", Interval(1e-4, 1e-2, "log")),))
+    tried = [Outcome(i, {"rate": rate}, 0.5, 0.1) for i, rate in enumerate((1e-3, 0.3))]
+    assert explored_box(declared, tried)["rate"] == Interval(1e-4, 0.3, "log")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_range_holds_the_optimum(seed):
+    """Wherever the optimum lies inside, the next range holds it."""
+    at = -3.7 + seed * 0.7
+    row = study(peak(at))["rate"]
+    assert row.range.low <= 10**at <= row.range.high
