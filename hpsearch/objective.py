@@ -125,7 +125,7 @@ class PopulationObjective:
             settings,
             self._training.features,
             self._training.classes,
-            shared_rows=self._spec.search.seeds == "common",
+            shared_rows=self._spec.seeds == "common",
         )
 
 

@@ -117,7 +117,7 @@ class SearchSpec(Table):
     sampler: Literal["auto", "sobol", "random", "grid", "tpe", "gp", "cmaes"] = "sobol"
     waves: Count | None = None
     narrowing: Literal["auto", "posterior", "elites"] = "elites"
-    seeds: Literal["common", "fresh"] = "common"
+    seeds: Literal["common", "fresh"] | None = None
 
 
 class ConfirmationSpec(Table):
@@ -351,8 +351,13 @@ class StudySpec(Table):
 
     @property
     def seeds(self) -> Literal["common", "fresh"]:
-        """Whether the trials of a round share their seed."""
-        return self.search.seeds
+        """Whether the trials of a round share their seed: what the file says, or what suits it.
+
+        A shared seed moves all scores of a round alike, which trials of other rounds do not know.
+        """
+        if self.search.seeds is not None:
+            return self.search.seeds
+        return "fresh" if self.narrowing == "posterior" else "common"
 
     @property
     def planned_trials(self) -> int:
@@ -386,7 +391,7 @@ class StudySpec(Table):
         shares = self.data.shares
         split = shares.model_dump() if shares else self.data.split
         data = {"split": split, "scaling": self.data.scaler}
-        search = {"rounds": self.rounds, "trials": self.trials}
+        search = {"rounds": self.rounds, "trials": self.trials, "seeds": self.seeds}
         filled = {"data": document["data"] | data, "search": document["search"] | search}
         return document | filled | {"training": self._training_written_out()}
 

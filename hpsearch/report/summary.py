@@ -14,6 +14,7 @@ from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
+from hpsearch.search import posterior
 from hpsearch.search.elites import crowded
 from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
@@ -155,6 +156,9 @@ def _by_dimension(ledger: Sequence[JSON]) -> list[list[JSON]]:
 
 def _crowded(row: JSON) -> bool:
     """Whether the best trials crowded an edge, so that the optimum may lie beyond it."""
+    if row["rule"] == posterior.RULE:
+        # What could be opened was opened, so nothing is left to be said about it.
+        return row["edge"] in {"lower", "upper"} and row["decision"] != "widened"
     range_ = range_from_document(row)
     if row["previous"] is None or not isinstance(range_, Interval):
         return False

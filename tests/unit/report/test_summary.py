@@ -66,6 +66,7 @@ NARROWED = {
     "high": 1e-2,
     "scale": "log",
     "previous": [1e-6, 1e-2],
+    "rule": "hull of the elites",
     "decision": "narrowed",
     "edge": "upper",
     "reason": "any words at all",
@@ -75,6 +76,7 @@ CHOSEN = {
     "dimension": "activation",
     "choices": ["relu"],
     "previous": ["relu", "tanh"],
+    "rule": "choices that no elite has",
     "decision": "narrowed",
     "edge": None,
     "reason": "tanh has no place",
@@ -98,6 +100,15 @@ def test_a_crowded_edge_offers_a_wider_study():
     assert move not in printed(ledger=[NARROWED | {"edge": "both"}, CHOSEN])
     lower = {"low": 1e-6, "high": 1e-5, "edge": "lower"}
     assert "move the low of learning_rate below 1e-06" in printed(ledger=[NARROWED | lower])
+
+
+def test_an_edge_that_the_posterior_opened_needs_no_wider_study():
+    """An edge it could not open does: there were no limits, or they were reached."""
+    move = "then move the high of learning_rate above 0.01 there"
+    row = NARROWED | {"rule": "box of the posterior's maxima", "low": 1e-5}
+    assert move in printed(ledger=[row])
+    assert move not in printed(ledger=[row | {"decision": "widened"}])
+    assert move not in printed(ledger=[row | {"edge": None}])
 
 
 def test_an_edge_that_was_crowded_in_an_earlier_round_is_still_said():
