@@ -117,7 +117,14 @@ def _known(record: StudyRecord, plan: RoundPlan) -> Known:
     history = [o for o in record.history if whole or o.number <= last]
     before = plan.purpose == Purpose.SEARCH and plan.number == 1
     repeats = () if before else record.outcomes(Purpose.REPEAT)
-    return Known(lambda: history, lambda: repeats, record.study.validation_rows)
+    number = plan.number if plan.purpose == Purpose.CONFIRMATION else 0
+    confirmed = record.outcomes(Purpose.CONFIRMATION, up_to=number)
+    return Known(
+        history=lambda: history,
+        repeats=lambda: repeats,
+        confirmed=lambda: confirmed,
+        validation_rows=record.study.validation_rows,
+    )
 
 
 def audit(record: StudyRecord) -> Iterator[Finding]:

@@ -128,6 +128,16 @@ class ConfirmationSpec(Table):
 
     finalists: CountFromZero = 5
     seeds: Count = 5
+    most_seeds: Count | None = None
+    winner_seeds: CountFromZero = 0
+
+    @model_validator(mode="after")
+    def _most_is_more(self) -> Self:
+        if self.most_seeds is not None and self.most_seeds < self.seeds:
+            raise ValueError(
+                f"most_seeds = {self.most_seeds}: must be at least seeds = {self.seeds}"
+            )
+        return self
 
 
 FigureName = Literal["best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table"]

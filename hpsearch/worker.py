@@ -325,6 +325,7 @@ def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closin
     known = Known(
         history=partial(history, database, study.id),
         repeats=partial(history, database, study.id, Purpose.REPEAT),
+        confirmed=partial(history, database, study.id, Purpose.CONFIRMATION),
         validation_rows=study.validation_rows,
     )
     return close_round(SearchDesign.of(study.spec), task.done, known)

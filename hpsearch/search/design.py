@@ -27,7 +27,9 @@ class SearchDesign:
         seeds: Whether the trials of a round share their seed.
         seed: The study's seed.
         finalists: How many of the best are run again; 0 for none.
-        repeats: Over how many fresh seeds.
+        repeats: Over how many fresh seeds, all of them.
+        most_repeats: Over how many fresh seeds those that cannot be told apart.
+        winner_repeats: Over how many more the winner, whose score is then theirs.
         shape: Name of what can be trained side by side, for given values.
     """
 
@@ -41,6 +43,8 @@ class SearchDesign:
     seed: int
     finalists: int
     repeats: int
+    most_repeats: int
+    winner_repeats: int
     shape: Callable[[dict[str, Value]], str | None] = lambda _values: None
 
     @classmethod
@@ -57,6 +61,8 @@ class SearchDesign:
             seed=spec.seed,
             finalists=spec.confirmation.finalists,
             repeats=spec.confirmation.seeds,
+            most_repeats=spec.confirmation.most_seeds or spec.confirmation.seeds,
+            winner_repeats=spec.confirmation.winner_seeds,
             shape=lambda values: spec.settings(values).shape_digest,
         )
 
@@ -69,6 +75,11 @@ class SearchDesign:
     def confirms(self) -> bool:
         """Whether the best are run again."""
         return self.finalists > 0
+
+    @property
+    def races(self) -> bool:
+        """Whether finalists that cannot be told apart meet more seeds than the others."""
+        return self.most_repeats > self.repeats
 
     @property
     def measures_noise(self) -> bool:

@@ -27,11 +27,13 @@ class Known:
     Attributes:
         history: All finished search trials of all rounds, in number order.
         repeats: All finished repeats of trials of the first round.
+        confirmed: All finished repeats of finalists.
         validation_rows: Rows behind each score.
     """
 
     history: Callable[[], Sequence[Outcome]]
     repeats: Callable[[], Sequence[Outcome]]
+    confirmed: Callable[[], Sequence[Outcome]]
     validation_rows: int
 
 

@@ -15,9 +15,20 @@ from hpsearch.search.noise import SEEDS, repeated
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.proposals import propose
 from hpsearch.search.sampling import PLANNED, plan
-from hpsearch.search.selection import Winner, choose_winner, finalists, unconfirmed_winner
+from hpsearch.search.selection import (
+    Race,
+    Winner,
+    choose_winner,
+    finalists,
+    measured_winner,
+    race,
+    unconfirmed_winner,
+)
 from hpsearch.seeds import Purpose, plan_seed, trial_seed
 from hpsearch.space import Box, Value
+
+# So many seeds are added at a time for finalists that cannot be told apart.
+_MORE_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ def close_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
             by them, and after the last.
     """
     if done.purpose == Purpose.CONFIRMATION:
-        return Closing(winner=choose_winner(done.outcomes))
+        return _close_confirmation(design, done, known.confirmed())
     if done.purpose == Purpose.SEARCH and done.finished < design.trials:
         return Closing(wave=_next_wave(design, done, known))
     if done.purpose == Purpose.SEARCH and done.number == 1 and design.measures_noise:
@@ -156,31 +167,65 @@ def confirmation_round(
     best = finalists(history, design.finalists)
     if not best:
         return None
-    return _over_seeds(design, Purpose.CONFIRMATION, box, best, design.repeats)
+    trials = _over_seeds(design, Purpose.CONFIRMATION, best, range(design.repeats))
+    return RoundPlan(Purpose.CONFIRMATION, 1, box, trials, len(trials))
+
+
+def _close_confirmation(
+    design: SearchDesign, done: DoneRound, repeats: Sequence[Outcome]
+) -> Closing:
+    """Run on those that cannot be told apart, measure the winner, or name it."""
+    racing = [o for o in repeats if o.replicate < design.most_repeats]
+    measured = [o for o in repeats if o.replicate >= design.most_repeats]
+    found = race(racing) if design.races else Race((), design.repeats, choose_winner(racing))
+    winner, most = found.winner, design.most_repeats
+    if winner is None:
+        return Closing()
+    if len(found.running) > 1 and found.seeds < most and not measured:
+        configurations, seeds = found.running, range(found.seeds, most)[:_MORE_SEEDS]
+    elif design.winner_repeats and not measured:
+        configurations = (winner.candidate.values,)
+        seeds = range(most, most + design.winner_repeats)
+    else:
+        return Closing(winner=measured_winner(winner, measured))
+    return Closing(following=_further_seeds(design, done, repeats, configurations, seeds))
+
+
+def _further_seeds(
+    design: SearchDesign,
+    done: DoneRound,
+    repeats: Sequence[Outcome],
+    configurations: Sequence[dict[str, Value]],
+    seeds: Sequence[int],
+) -> RoundPlan:
+    """Another round of the confirmation, whose trials go on with the numbers."""
+    first = max(outcome.number for outcome in repeats) + 1
+    trials = _over_seeds(design, Purpose.CONFIRMATION, configurations, seeds, first)
+    return RoundPlan(Purpose.CONFIRMATION, done.number + 1, done.box, trials, len(trials))
 
 
 def _repeat_round(design: SearchDesign, done: DoneRound) -> RoundPlan:
     """Some trials of the round over fresh seeds, to see how far scores scatter."""
-    return _over_seeds(design, Purpose.REPEAT, done.box, repeated(done.outcomes), SEEDS)
+    trials = _over_seeds(design, Purpose.REPEAT, repeated(done.outcomes), range(SEEDS))
+    return RoundPlan(Purpose.REPEAT, 1, done.box, trials, len(trials))
 
 
 def _over_seeds(
     design: SearchDesign,
     purpose: Purpose,
-    box: Box,
     configurations: Sequence[dict[str, Value]],
-    seeds: int,
-) -> RoundPlan:
+    seeds: Sequence[int],
+    first: int = 0,
+) -> tuple[PlannedTrial, ...]:
     """Every configuration meets the same seeds.
 
     Trials are numbered seed by seed, so that the members of one population share their minibatches.
     """
-    pairs = [(seed, values) for seed in range(seeds) for values in configurations]
-    trials = tuple(
+    pairs = [(seed, values) for seed in seeds for values in configurations]
+    return tuple(
         PlannedTrial(n, r, trial_seed(design.seed, purpose, 1, r), values, design.shape(values))
-        for n, (r, values) in enumerate(pairs)
+        for n, (r, values) in enumerate(pairs, start=first)
     )
-    return RoundPlan(purpose, 1, box, trials, len(trials))
 
 
 # ------------------------------------------------------------------------- waves

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.space import Value, label
+
+# Fewer seeds than this tell nobody apart.
+_LEAST_SEEDS = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,63 @@ class Winner:
     ties: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True)
+class Race:
+    """How far the confirmation is.
+
+    Attributes:
+        running: Finalists that cannot be told from the best, in their order in the search.
+        seeds: How many seeds they have met.
+        winner: The best of them; None where no repeat of any finalist has a score.
+    """
+
+    running: tuple[dict[str, Value], ...]
+    seeds: int
+    winner: Winner | None
+
+
+def race(repeats: Sequence[Outcome]) -> Race:
+    """Who is still in the race after these repeats.
+
+    A finalist drops out when, seed by seed, the best of those that are left leads it by more than
+    chance would in one of twenty races (Student's paired test, one-sided), or when it diverged more
+    often. Fewer than four seeds drop nobody.
+
+    Args:
+        repeats: All repeats so far. Those still in the race have met every seed.
+    """
+    seeds = max((outcome.replicate for outcome in repeats), default=-1) + 1
+    met_all = {_signature(o.values) for o in repeats if o.replicate == seeds - 1}
+    groups = [g for g in _by_values(repeats) if any(o.score is not None for o in g)]
+    left = [group for group in groups if _signature(group[0].values) in met_all]
+    if not left:
+        return Race((), seeds, None)
+    best = max(left, key=lambda group: _candidate(group).score)
+    running = [group for group in left if group is best or not _beaten(best, group)]
+    ties = sorted((g for g in running if g is not best), key=lambda g: -_candidate(g).score)
+    winner = Winner(_candidate(best), tuple(_candidate(group) for group in ties))
+    return Race(tuple(group[0].values for group in running), seeds, winner)
+
+
+def _beaten(best: list[Outcome], other: list[Outcome]) -> bool:
+    """Whether the best's lead over another is more than chance."""
+    if _diverged(other) > _diverged(best):
+        return True
+    lead = _lead(best, other)
+    if len(lead) < _LEAST_SEEDS:
+        return False
+    error = _error(lead)
+    mean = statistics.fmean(lead)
+    return mean > 0 if error == 0 else mean / error > _quantile(len(lead) - 1)
+
+
+def _quantile(freedom: int) -> float:
+    """The 95 % quantile of Student's distribution."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.95, freedom))
+
+
 def finalists(outcomes: Sequence[Outcome], count: int) -> list[dict[str, Value]]:
     """Values of the best `count` distinct trials of the search, best first."""
     distinct: dict[str, dict[str, Value]] = {}
@@ -61,6 +121,17 @@ def choose_winner(repeats: Sequence[Outcome]) -> Winner | None:
     order = sorted(groups, key=lambda group: -_candidate(group).score)
     best, others = order[0], order[1:]
     return Winner(_candidate(best), tuple(_candidate(g) for g in others if _tied(best, g)))
+
+
+def measured_winner(winner: Winner, repeats: Sequence[Outcome]) -> Winner:
+    """The winner with a score from seeds that had no part in choosing it.
+
+    Args:
+        winner: As it was chosen.
+        repeats: Its repeats over those seeds. Where all failed, its score stays what it was.
+    """
+    groups = [group for group in _by_values(repeats) if group]
+    return replace(winner, candidate=_candidate(groups[0])) if groups else winner
 
 
 def unconfirmed_winner(outcomes: Sequence[Outcome]) -> Winner | None:
@@ -96,10 +167,15 @@ def _tied(best: list[Outcome], other: list[Outcome]) -> bool:
     """
     if _diverged(other) > _diverged(best):
         return False
+    lead = _lead(best, other)
+    return not lead or statistics.fmean(lead) <= _error(lead)
+
+
+def _lead(best: list[Outcome], other: list[Outcome]) -> list[float]:
+    """By how much the best is ahead, for every seed that both have met."""
     theirs = {outcome.replicate: _points(outcome) for outcome in other}
     pairs = [(_points(o), theirs[o.replicate]) for o in best if o.replicate in theirs]
-    lead = [mine - yours for mine, yours in pairs]
-    return not lead or statistics.fmean(lead) <= _error(lead)
+    return [mine - yours for mine, yours in pairs]
 
 
 def _points(outcome: Outcome) -> float:

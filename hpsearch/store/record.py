@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,9 +110,10 @@ class StudyRecord:
         """All finished search trials, in number order."""
         return self.outcomes(Purpose.SEARCH)
 
-    def outcomes(self, purpose: Purpose) -> tuple[Outcome, ...]:
-        """All finished trials of a purpose, in number order."""
-        found = [o for r in self.rounds if r.purpose == purpose for o in r.outcomes]
+    def outcomes(self, purpose: Purpose, up_to: float = math.inf) -> tuple[Outcome, ...]:
+        """All finished trials of a purpose in rounds up to a number, in number order."""
+        rounds = [r for r in self.rounds if r.purpose == purpose and r.number <= up_to]
+        found = [outcome for round_ in rounds for outcome in round_.outcomes]
         return tuple(sorted(found, key=lambda outcome: outcome.number))
 
 

@@ -58,7 +58,7 @@ def trained(database, study, worker_id, quick_objective):
 
 
 def decide(study, task):
-    known = Known(lambda: task.done.outcomes, tuple, study.validation_rows)
+    known = Known(lambda: task.done.outcomes, tuple, tuple, study.validation_rows)
     return close_round(SearchDesign.of(study.spec), task.done, known)
 
 

@@ -14,6 +14,7 @@ from hpsearch.search.rounds import (
     confirmation_round,
     first_round,
 )
+from hpsearch.search.selection import race
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.study import StudySpec
 
@@ -42,7 +43,7 @@ def scored(plan):
 def close_search(design, number, plan, outcomes, rows=100, history=None, repeats=()):
     """Close a round whose planned trials have these outcomes."""
     done = DoneRound(Purpose.SEARCH, number, plan.box, outcomes, len(plan.trials), plan.model)
-    known = Known(history or (lambda: outcomes), lambda: repeats, rows)
+    known = Known(history or (lambda: outcomes), lambda: repeats, tuple, rows)
     return close_round(design, done, known)
 
 
@@ -50,7 +51,7 @@ def close_confirmed(repeats):
     """Close a confirmation with these outcomes."""
     design = make_design()
     done = DoneRound(Purpose.CONFIRMATION, 1, design.space, repeats, len(repeats))
-    return close_round(design, done, Known(tuple, tuple, 100))
+    return close_round(design, done, Known(tuple, tuple, lambda: repeats, 100))
 
 
 def test_the_first_round_is_planned_in_the_declared_box():
@@ -226,7 +227,7 @@ def after_repeats(design, first, found):
         Outcome(t.number, t.values, score[str(t.values)], 0.1, t.replicate) for t in repeats.trials
     ]
     done = DoneRound(Purpose.REPEAT, 1, repeats.box, scores, len(scores))
-    return close_round(design, done, Known(lambda: found, lambda: scores, 100))
+    return close_round(design, done, Known(lambda: found, lambda: scores, tuple, 100))
 
 
 def test_good_trials_are_repeated_before_anything_is_narrowed_by_the_posterior():
@@ -266,7 +267,7 @@ def test_a_round_is_planned_in_waves_that_fill_its_budget():
     while len(trials) < 42:
         done = DoneRound(Purpose.SEARCH, 2, second.box, peaked(trials), len(trials), second.model)
         history = [*found, *peaked(trials)]
-        known = Known(lambda history=history: history, tuple, 100)
+        known = Known(lambda history=history: history, tuple, tuple, 100)
         closing = close_round(design, done, known)
         assert (closing.following, closing.ledger, closing.finished) == (None, (), False)
         trials += closing.wave
@@ -301,3 +302,83 @@ def test_the_same_results_lead_to_the_same_plan():
     first = first_round(design)
     one, other = (after_repeats(design, first, peaked(first.trials)) for _ in range(2))
     assert (one.ledger, one.following) == (other.ledger, other.following)
+
+
+# ---------------------------------------------------------------------- the race
+
+
+RACE = {"finalists": 3, "seeds": 4, "most_seeds": 8, "winner_seeds": 2}
+
+
+def confirmed(score):
+    """Every round of a confirmation to its end: sizes of the rounds, all repeats, the winner."""
+    design = make_design(confirmation=RACE)
+    first = first_round(design)
+    plan = confirmation_round(design, first.box, scored(first))
+    order = [trial.values for trial in plan.trials[:3]]
+    sizes, repeats = [], []
+    while True:
+        sizes.append(len(plan.trials))
+        assert [t.number for t in plan.trials] == list(range(len(repeats), sum(sizes)))
+        repeats += [
+            Outcome(t.number, t.values, score(order.index(t.values), t.replicate), 0.1, t.replicate)
+            for t in plan.trials
+        ]
+        done = DoneRound(Purpose.CONFIRMATION, plan.number, plan.box, (), len(plan.trials))
+        known = Known(tuple, tuple, lambda found=tuple(repeats): found, 100)
+        closing = close_round(design, done, known)
+        if closing.finished:
+            return sizes, repeats, closing.winner
+        plan = closing.following
+
+
+def test_a_race_ends_when_one_is_left():
+    """Two that lag behind at every seed drop out after four; then the winner is measured alone."""
+    sizes, repeats, winner = confirmed(lambda who, seed: 0.9 - who / 10 + seed / 1000)
+    assert sizes == [12, 2]
+    assert (winner.candidate.values, winner.ties) == (repeats[0].values, ())
+
+
+def test_the_winner_is_measured_on_seeds_that_did_not_choose_it():
+    """Its score is the mean of its own last seeds, which no other finalist has met."""
+    _, repeats, winner = confirmed(lambda who, seed: 0.5 if seed >= 8 else 0.9 - who / 10)
+    assert (winner.candidate.score, winner.candidate.seeds) == (0.5, 2)
+    assert {o.replicate for o in repeats if o.score == 0.5} == {8, 9}
+
+
+def test_those_that_cannot_be_told_apart_run_on_to_the_last_seed():
+    """Two seeds at a time; who is left at the end is tied with the winner."""
+    sizes, repeats, winner = confirmed(
+        lambda who, seed: 0.2 if who == 2 else 0.8 + (0.1 if seed % 2 == who else 0.0)
+    )
+    assert sizes == [12, 4, 4, 2]
+    assert [tie.values for tie in winner.ties] == [repeats[1].values]
+    assert (winner.ties[0].seeds, winner.candidate.seeds) == (8, 2)
+
+
+def test_who_diverges_more_often_drops_out():
+    """Divergence is no noise."""
+    sizes, _, winner = confirmed(lambda who, seed: None if who and seed == who else 0.9)
+    assert sizes == [12, 2]
+    assert winner.ties == ()
+
+
+def over_seeds(scores):
+    """Repeats of two finalists; a line has the scores of one over its seeds."""
+    cells = [(seed, who) for seed in range(len(scores[0])) for who in range(2)]
+    return [
+        Outcome(n, {"x": who}, scores[who][seed], 0.1, seed) for n, (seed, who) in enumerate(cells)
+    ]
+
+
+def test_fewer_than_four_seeds_drop_nobody():
+    """Three seeds all in favour of one may be luck."""
+    assert len(race(over_seeds([[0.9, 0.9, 0.9], [0.8, 0.8, 0.8]])).running) == 2
+    assert len(race(over_seeds([[0.9, 0.9, 0.9, 0.9], [0.8, 0.8, 0.8, 0.8]])).running) == 1
+
+
+def test_a_failed_repeat_keeps_its_finalist_in_the_race():
+    """An error at the last seed says nothing about the values."""
+    repeats = over_seeds([[0.9] * 4, [0.9] * 4])
+    repeats[-1] = Outcome(7, {"x": 1}, None, None, 3, failed=True)
+    assert (len(race(repeats).running), race(repeats).seeds) == (2, 4)
