@@ -90,4 +90,6 @@ class SearchDesign:
 def _waves(spec: StudySpec) -> int:
     if spec.search.sampler != "auto":
         return 1
-    return spec.search.waves or max(1, min(4, spec.trials // _LEAST_WAVE))
+    if spec.search.waves is not None:
+        return min(spec.search.waves, spec.trials)
+    return max(1, min(4, spec.trials // _LEAST_WAVE))

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.random import Generator
 
+from hpsearch.search.candidates import around, centres, spread
 from hpsearch.search.features import Features
 from hpsearch.search.outcomes import Outcome
-from hpsearch.search.points import sobol
 from hpsearch.search.surrogate import Surrogate
 from hpsearch.space import Box, Dimension, Interval, Value
 
-# Surfaces drawn, and places looked at: over everything explored, and in the round's box.
+# Surfaces drawn, and places looked at: half of them evenly spread, half near good places.
 DRAWS = 256
-_PLACES, _PLACES_IN_BOX = 512, 256
+PLACES = 768
 # Scores below this quantile are taken for it: how bad a bad place is does not matter.
 _TAMED = 0.25
 
@@ -30,14 +30,14 @@ class Landscape:
         explored: The box that holds everything declared and everything tried.
         surrogate: The posterior of the score.
         features: Rows of the surrogate, in positions of the widest ranges.
-        trials: How many trials it rests on.
+        tried: Values of the trials it rests on.
     """
 
     declared: Box
     explored: Box
     surrogate: Surrogate
     features: Features
-    trials: int
+    tried: tuple[dict[str, Value], ...]
 
     @classmethod
     def of(
@@ -56,30 +56,35 @@ class Landscape:
             parameters: Of an earlier fit, to be taken as they stand; None to fit them.
         """
         features = Features(declared.widest)
-        rows = features.rows([outcome.values for outcome in history])
+        tried = tuple(outcome.values for outcome in history)
+        rows = features.rows(tried)
         scores = tamed([outcome.score for outcome in history])
         surrogate = Surrogate(rows, scores, noise, parameters, fitted=parameters is not None)
-        return cls(declared, explored_box(declared, history), surrogate, features, len(history))
+        return cls(declared, explored_box(declared, history), surrogate, features, tried)
 
     def maxima(self, box: Box, rng: Generator) -> list[dict[str, Value]]:
         """Where drawn surfaces have their maximum, over everything explored."""
-        width = len(box.dimensions)
-        places = [self.explored.at(list(row)) for row in sobol(width, _PLACES, rng)]
-        places += [box.at(list(row)) for row in sobol(width, _PLACES_IN_BOX, rng)]
-        drawn = self.draws(places, DRAWS, rng)
-        return [places[index] for index in drawn.argmax(axis=1)]
+        return self._maxima(box, DRAWS, 2 / 3, rng)
 
-    def draws(self, places: Sequence[dict[str, Value]], count: int, rng: Generator) -> np.ndarray:
-        """(count, len(places)) float64: the scores of drawn surfaces."""
-        return self.surrogate.draws(self.features.rows(places), count, rng)
+    def proposals(self, box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:
+        """The same for `count` surfaces, with more places in the box than outside."""
+        return self._maxima(box, count, 1 / 3, rng)
+
+    def _maxima(
+        self, box: Box, count: int, outside: float, rng: Generator
+    ) -> list[dict[str, Value]]:
+        """See above; `outside` is the share of the evenly spread places not bound to the box."""
+        even = PLACES // 2
+        further = round(outside * even)
+        places = [*spread(self.explored, further, rng), *spread(box, even - further, rng)]
+        good = centres(self.surrogate, self.features, self.tried, places)
+        places += around(box, self.explored, good, PLACES - even, rng)
+        drawn = self.surrogate.draws(self.features.rows(places), count, rng)
+        return [places[index] for index in drawn.argmax(axis=1)]
 
     def effect(self, name: str) -> float:
         """How much better the scores are explained with this dimension than without."""
         return self.surrogate.effect(self.features.columns(name))
-
-    def mean(self, values: Sequence[dict[str, Value]]) -> np.ndarray:
-        """(len(values),) float64: expected scores."""
-        return self.surrogate.mean(self.features.rows(values))
 
 
 def tamed(scores: Sequence[float | None]) -> np.ndarray:

@@ -22,11 +22,11 @@ from hpsearch.space import Box, Choices, Dimension, Interval, Range, Value, labe
 RULE = "box of the posterior's maxima"
 # All dimensions together leave out this share of the maxima.
 _LEFT_OUT = 0.05
-# A range is widened on each side by this share of itself, as its ends are themselves uncertain,
-# and by this share of everything explored divided by the number of trials.
-_PADDING, _PADDING_TRIALS = 0.1, 0.5
+# A range is widened on each side by this share of itself, as its ends are themselves uncertain; of
+# one that is hardly wide at all, by this share of this part of everything explored.
+_PADDING, _HARDLY_WIDE = 0.1, 0.02
 # How much better (natural logarithm) a dimension must explain the scores to be worth a decision.
-_EFFECT = 3.0
+_EFFECT = 4.0
 # No range becomes narrower than this share of the one before in a single round.
 _NARROWEST = 1 / 3
 # An edge is open if more than this share of the maxima lies in the outer part of what was explored.
@@ -113,7 +113,7 @@ class _Found:
         low, high = (float(q) for q in np.quantile(places, [tail, 1 - tail]))
         inside = f"{explored.at(low):.3g} .. {explored.at(high):.3g}"
         said = f"{1 - 2 * tail:.0%} of {DRAWS} plausible surfaces have their maximum in {inside}"
-        margin = _PADDING * (high - low) + _PADDING_TRIALS / self.landscape.trials
+        margin = _PADDING * max(high - low, _HARDLY_WIDE)
         low, high = _no_narrower(low - margin, high + margin, (last - first) * _NARROWEST)
         opened = {end: self._share(places, end) for end in ("lower", "upper")}
         edges = [end for end, share in opened.items() if share > _OPEN_SHARE]

@@ -10,10 +10,10 @@ import numpy as np
 
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, box_of, declared
-from hpsearch.search.narrowing import MOST_TRIALS, Known, Model, fitted_landscape, narrow
+from hpsearch.search.narrowing import Known, Model, fitted_landscape, narrow
 from hpsearch.search.noise import SEEDS, repeated
 from hpsearch.search.outcomes import Outcome
-from hpsearch.search.proposals import propose
+from hpsearch.search.proposals import propose, wave_sizes
 from hpsearch.search.sampling import PLANNED, plan
 from hpsearch.search.selection import (
     Race,
@@ -235,24 +235,17 @@ def _search_round(
     design: SearchDesign, number: int, box: Box, model: Model | None, known: Known | None = None
 ) -> RoundPlan:
     """A round with its first wave."""
-    sizes = _wave_sizes(design, number)
+    sizes = wave_sizes(design.trials, design.waves, number)
     points = _points(design, number, box, known, model, 0, sizes[0])
     trials = _planned(design, number, 0, points)
     return RoundPlan(Purpose.SEARCH, number, box, trials, design.trials, model)
 
 
 def _next_wave(design: SearchDesign, done: DoneRound, known: Known) -> tuple[PlannedTrial, ...]:
-    sizes = _wave_sizes(design, done.number)
+    sizes = wave_sizes(design.trials, design.waves, done.number)
     wave = list(accumulate(sizes)).index(done.finished) + 1
     points = _points(design, done.number, done.box, known, done.model, wave, sizes[wave])
     return _planned(design, done.number, done.finished, points)
-
-
-def _wave_sizes(design: SearchDesign, number: int) -> list[int]:
-    """How many trials each wave of a round has; the first round is planned at once."""
-    waves = 1 if number == 1 else min(design.waves, design.trials)
-    share, left = divmod(design.trials, waves)
-    return [share + (wave < left) for wave in range(waves)]
 
 
 def _points(
@@ -276,8 +269,7 @@ def _points(
         landscape, _ = fitted_landscape(design, known, model)
     except (ValueError, np.linalg.LinAlgError):
         return plan("sobol", box, count, seed)
-    tried = [outcome.values for outcome in known.history()[-MOST_TRIALS:]]
-    return propose(box, landscape, tried, count, np.random.default_rng(seed))
+    return propose(box, landscape, count, np.random.default_rng(seed))
 
 
 def _planned(

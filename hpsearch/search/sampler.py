@@ -25,7 +25,7 @@ from hpsearch.search.landscape import Landscape
 from hpsearch.search.ledger import box_of, declared
 from hpsearch.search.narrowing import MOST_TRIALS
 from hpsearch.search.outcomes import Outcome
-from hpsearch.search.proposals import propose
+from hpsearch.search.proposals import propose, wave_sizes
 from hpsearch.search.sampling import plan
 from hpsearch.space import Box, Choices, Dimension, Interval, Value
 
@@ -151,7 +151,8 @@ class _Course:
     declared: Box
     trials: int
     waves: int
-    planned: int = 0
+    round: int = 0
+    sizes: list[int] = field(default_factory=list)
     box: Box | None = None
     queue: list[dict[str, Value]] = field(default_factory=list)
 
@@ -159,22 +160,25 @@ class _Course:
         """The next values, planned anew where there are none left."""
         if not self.queue:
             self.queue = self._wave(outcomes, rng())
-            self.planned += len(self.queue)
         return self.queue.pop(0)
 
     def _wave(
         self, outcomes: Sequence[Outcome], rng: np.random.Generator
     ) -> list[dict[str, Value]]:
+        begins = not self.sizes
+        if begins:
+            self.round += 1
+            self.sizes = wave_sizes(self.trials, self.waves, self.round)
+        count = self.sizes.pop(0)
         box = self.box or box_of(declared(self.declared))
-        if not self.planned:
-            return self._spread(box, self.trials, rng)
-        count = -(-self.trials // self.waves)
         known = outcomes[-MOST_TRIALS:]
         try:
+            if begins and self.round == 1:
+                return self._spread(box, count, rng)
             landscape = Landscape.of(self.declared, known, _noise(known))
-            if self.planned % self.trials < count:
+            if begins:
                 box = self.box = box_of(posterior.narrow(box, landscape, 0, rng))
-            return propose(box, landscape, [o.values for o in known], count, rng)
+            return propose(box, landscape, count, rng)
         except (ValueError, np.linalg.LinAlgError):
             return self._spread(box, count, rng)
 

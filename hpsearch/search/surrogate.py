@@ -89,6 +89,18 @@ class Surrogate:
         """(m,) float64: the expected score at each row, without noise."""
         return np.asarray(self._process.predict(rows)) * self._scale.sd + self._scale.mean
 
+    def mean_and_deviation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected score at each row, and how uncertain it is, without noise: (m,) float64 both."""
+        mean, deviation = self._process.predict(rows, return_std=True)
+        variance = np.maximum(deviation**2 - np.exp(self.parameters[-1]), 0.0)
+        scale = self._scale
+        return mean * scale.sd + scale.mean, np.sqrt(variance) * scale.sd
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(columns,) float64: length scales."""
+        return np.asarray(np.exp(self.parameters[1:-1]))
+
     def draws(self, rows: np.ndarray, count: int, rng: Generator) -> np.ndarray:
         """Joint draws from the posterior of the score without noise.
 

@@ -219,23 +219,49 @@ def peaked(trials, at=-3.0):
     ]
 
 
-def after_repeats(design, first, found):
-    """The round that opens once trials of round 1 were repeated, with the same scores."""
-    repeats = close_search(design, 1, first, found).following
-    score = {str(outcome.values): outcome.score for outcome in found}
+def filled(design, plan, score, before=()):
+    """All outcomes of a round, wave after wave, and the sizes of its waves."""
+    trials, sizes = list(plan.trials), [len(plan.trials)]
+    while len(trials) < plan.size:
+        done = DoneRound(
+            Purpose.SEARCH, plan.number, plan.box, score(trials), len(trials), plan.model
+        )
+        history = [*before, *score(trials)]
+        known = Known(lambda history=history: history, tuple, tuple, 100)
+        closing = close_round(design, done, known)
+        assert (closing.following, closing.ledger, closing.finished) == (None, (), False)
+        trials += closing.wave
+        sizes.append(len(closing.wave))
+    first = (plan.number - 1) * design.trials
+    assert [trial.number for trial in trials] == list(range(first, first + design.trials))
+    return score(trials), sizes
+
+
+def close_whole(design, plan, found):
+    """Close a round of which every wave is done."""
+    done = DoneRound(Purpose.SEARCH, plan.number, plan.box, found, plan.size, plan.model)
+    return close_round(design, done, Known(lambda: found, tuple, tuple, 100))
+
+
+def after_repeats(design, score=peaked):
+    """The first round's outcomes, and what follows once some were repeated with the same scores."""
+    first = first_round(design)
+    found, _ = filled(design, first, score)
+    repeats = close_whole(design, first, found).following
+    known = {str(outcome.values): outcome.score for outcome in found}
     scores = [
-        Outcome(t.number, t.values, score[str(t.values)], 0.1, t.replicate) for t in repeats.trials
+        Outcome(t.number, t.values, known[str(t.values)], 0.1, t.replicate) for t in repeats.trials
     ]
     done = DoneRound(Purpose.REPEAT, 1, repeats.box, scores, len(scores))
-    return close_round(design, done, Known(lambda: found, lambda: scores, tuple, 100))
+    return found, close_round(design, done, Known(lambda: found, lambda: scores, tuple, 100))
 
 
 def test_good_trials_are_repeated_before_anything_is_narrowed_by_the_posterior():
     """After round 1 four of the best quarter meet four fresh seeds; the ledger waits for them."""
     design = make_posterior()
     first = first_round(design)
-    found = peaked(first.trials)
-    closing = close_search(design, 1, first, found)
+    found, _ = filled(design, first, peaked)
+    closing = close_whole(design, first, found)
     repeats = closing.following
     assert (repeats.purpose, repeats.number, closing.ledger) == (Purpose.REPEAT, 1, ())
     assert len(repeats.trials) == 16
@@ -249,38 +275,31 @@ def test_a_search_of_one_round_repeats_nothing():
     """Noise is measured for the rounds to come."""
     design = make_posterior(rounds=1)
     first = first_round(design)
-    assert close_search(design, 1, first, peaked(first.trials)).following.purpose == (
-        Purpose.CONFIRMATION
-    )
+    found, _ = filled(design, first, peaked)
+    assert close_whole(design, first, found).following.purpose == Purpose.CONFIRMATION
 
 
-def test_a_round_is_planned_in_waves_that_fill_its_budget():
-    """Each wave is planned when the one before is done; together they are the round's trials."""
+def test_rounds_are_planned_in_waves_that_fill_their_budget():
+    """Each wave is planned when the one before is done: a large one first, then equal ones."""
     design = make_posterior(trials=42)
-    first = first_round(design)
-    assert (len(first.trials), first.size) == (42, 42)
-    found = peaked(first.trials)
-    closing = after_repeats(design, first, found)
-    second, trials = closing.following, list(closing.following.trials)
-    assert (second.size, len(trials)) == (42, 11)
-    sizes = [len(trials)]
-    while len(trials) < 42:
-        done = DoneRound(Purpose.SEARCH, 2, second.box, peaked(trials), len(trials), second.model)
-        history = [*found, *peaked(trials)]
-        known = Known(lambda history=history: history, tuple, tuple, 100)
-        closing = close_round(design, done, known)
-        assert (closing.following, closing.ledger, closing.finished) == (None, (), False)
-        trials += closing.wave
-        sizes.append(len(closing.wave))
+    _, sizes = filled(design, first_round(design), peaked)
+    assert sizes == [26, 8, 8]
+    found, closing = after_repeats(design)
+    _, sizes = filled(design, closing.following, peaked, found)
     assert sizes == [11, 11, 10, 10]
-    assert [trial.number for trial in trials] == list(range(42, 84))
+
+
+def test_without_waves_a_round_is_planned_at_once():
+    """`waves = 1` is for searches whose workers shall never wait for each other within a round."""
+    design = make_posterior(waves=1)
+    assert len(first_round(design).trials) == 40
+    _, closing = after_repeats(design)
+    assert len(closing.following.trials) == 40
 
 
 def test_later_waves_gather_where_the_scores_are_best():
     """Most of what is planned after round 1 lies within a factor of three of the optimum."""
-    design = make_posterior()
-    first = first_round(design)
-    closing = after_repeats(design, first, peaked(first.trials))
+    _, closing = after_repeats(make_posterior())
     near = [abs(log10(t.values["learning_rate"]) + 3) < 0.5 for t in closing.following.trials]
     assert sum(near) >= 0.6 * len(near)
 
@@ -288,10 +307,10 @@ def test_later_waves_gather_where_the_scores_are_best():
 def test_what_nobody_can_fit_is_spread_evenly():
     """Where all scores are equal the elites' rule decides, and the next round is Sobol's."""
     design = make_posterior()
-    first = first_round(design)
-    flat = [Outcome(t.number, t.values, 0.5, 0.1) for t in first.trials]
-    closing = after_repeats(design, first, flat)
-    assert {row.decision for row in closing.ledger} <= {"kept"}
+    _, closing = after_repeats(
+        design, lambda trials: [Outcome(t.number, t.values, 0.5, 0.1) for t in trials]
+    )
+    assert {row.decision for row in closing.ledger} == {"kept"}
     assert closing.following.model is None
     assert len(closing.following.trials) == 10
 
@@ -299,8 +318,7 @@ def test_what_nobody_can_fit_is_spread_evenly():
 def test_the_same_results_lead_to_the_same_plan():
     """What is decided and planned depends on results and seeds alone, to the last bit."""
     design = make_posterior()
-    first = first_round(design)
-    one, other = (after_repeats(design, first, peaked(first.trials)) for _ in range(2))
+    (_, one), (_, other) = (after_repeats(design) for _ in range(2))
     assert (one.ledger, one.following) == (other.ledger, other.following)
 
 
