@@ -43,8 +43,8 @@ from hpsearch.errors import UserError
 CHECKPOINTS = (10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
 TABLED = (50, 100, 200, 300)
 RESAMPLES = 4000
-# The lowest regret the figure shows: 0 has no place on its axis.
-LEAST_SHOWN = 1e-4
+# The lowest regret the figure shows, because 0 has no place on its axis, and the highest.
+SHOWN = (1e-3, 2.0)
 COLUMNS = 4
 
 Array = NDArray[np.float64]
@@ -275,9 +275,10 @@ def picture(standings: Mapping[str, Standings], checkpoints: Sequence[int]) -> b
         for ax, (bed, contenders) in zip(axes, standings.items(), strict=True):
             ax.set_title(bed)
             ax.set_yscale("log")
+            ax.set_ylim(*SHOWN)
             ax.yaxis.set_major_formatter(lambda regret, _: f"{100 * regret:g} %")
             for name, standing in contenders.items():
-                mean = np.maximum(standing.regrets.mean(axis=0), LEAST_SHOWN)
+                mean = np.maximum(standing.regrets.mean(axis=0), SHOWN[0])
                 colour, dashes = styles[name]
                 ax.plot(checkpoints, mean, color=colour, linestyle=dashes)
         handles = [Line2D([], [], label=n, color=c, linestyle=d) for n, (c, d) in styles.items()]
@@ -346,7 +347,8 @@ def main() -> int:
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    print(render(overall_table(standings, checkpoints)), end="\n\n")
+    if len(standings) > 1:
+        print(render(overall_table(standings, checkpoints)), end="\n\n")
     used = machine.versions("optuna", "cmaes", "torch", "scipy")
     print(f"Regret in %, of {options.seeds} searches each. {machine.described()}; {used}.")
     if options.figure is not None:

@@ -1,6 +1,6 @@
 """Testbeds: what a search is judged on without training anything, because the truth is known.
 
-A testbed scores any point of a box in microseconds: it draws a score as one training would give,
+A testbed scores any point of a box in about a millisecond: it draws a score as one training would,
 and knows the mean that many trainings would approach. Points are *positions*: (points, dimensions)
 float64, from 0 to 1 of every range of the limits, in log space where the range is logarithmic.
 
