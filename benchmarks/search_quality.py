@@ -30,6 +30,7 @@ from pathlib import Path
 
 import machine
 import numpy as np
+import rounds  # noqa: F401 - hpsearch takes part
 import testbeds
 from contenders import CONTENDERS, WIDE, base, missing
 from numpy.typing import NDArray

@@ -1,0 +1,136 @@
+"""hpsearch's own search on a testbed: the rounds, waves and repeats that a study would run.
+
+What decides and plans is the product's own code; only the trainings are the testbed's. The repeats
+that measure the noise are trials like all others here, so they count towards the budget.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from contenders import Array, Search, contender, drawn
+from testbeds import Testbed
+
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.narrowing import Known, fitted_landscape
+from hpsearch.search.outcomes import Outcome
+from hpsearch.search.rounds import (
+    DoneRound,
+    PlannedTrial,
+    RoundPlan,
+    close_round,
+    first_round,
+)
+from hpsearch.seeds import Purpose
+from hpsearch.space import Box, Dimension, Interval
+
+TRIALS, WAVES = 100, 4
+# So many that the binomial error is below every noise: the testbeds say what theirs is.
+_ROWS = 10**9
+
+
+@dataclass
+class _Study:
+    """A study that trains nothing."""
+
+    bed: Testbed
+    seed: int
+    design: SearchDesign
+    most: int
+    trained: list[tuple[Purpose, Outcome]] = field(default_factory=list)
+    places: list[Array] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    elsewhere: float = 0.0
+
+    def run(self) -> None:
+        """Rounds until the budget is used up."""
+        plan: RoundPlan | None = first_round(self.design)
+        while plan is not None and len(self.trained) < self.most:
+            plan = self._round(plan)
+
+    def _round(self, plan: RoundPlan) -> RoundPlan | None:
+        outcomes = self._trained(plan.purpose, plan.trials)
+        while len(self.trained) < self.most:
+            done = DoneRound(
+                plan.purpose, plan.number, plan.box, outcomes, len(outcomes), plan.model
+            )
+            closing = close_round(self.design, done, self.known())
+            if not closing.wave:
+                return closing.following
+            outcomes = outcomes + self._trained(plan.purpose, closing.wave)
+        return None
+
+    def known(self, budget: int | None = None) -> Known:
+        """What is known after so many trials, or now."""
+        trained = self.trained[:budget]
+        searched = [outcome for purpose, outcome in trained if purpose == Purpose.SEARCH]
+        repeats = [outcome for purpose, outcome in trained if purpose == Purpose.REPEAT]
+        return Known(lambda: searched, lambda: repeats, tuple, _ROWS)
+
+    def _trained(self, purpose: Purpose, trials: Sequence[PlannedTrial]) -> list[Outcome]:
+        began = time.perf_counter()
+        trials = trials[: self.most - len(self.trained)]
+        places = self.bed.positions([trial.values for trial in trials])
+        scores = drawn(self.bed, self.seed, len(self.trained), places)
+        found = [
+            Outcome(t.number, t.values, None if np.isnan(s) else float(s), 0.0, t.replicate)
+            for t, s in zip(trials, scores, strict=True)
+        ]
+        self.trained.extend((purpose, outcome) for outcome in found)
+        self.places.extend(places)
+        self.scores.extend(scores)
+        self.elsewhere += time.perf_counter() - began
+        return found
+
+
+@contender("hpsearch")
+def hpsearch(bed: Testbed, seed: int, budgets: Sequence[int]) -> Search:
+    """The declared box first, then wherever the posterior looks within the limits.
+
+    After each budget the tried point with the best expected score is recommended.
+    """
+    most = max(budgets)
+    design = SearchDesign(
+        space=_space(bed),
+        rounds=-(-most // TRIALS),
+        trials=TRIALS,
+        waves=WAVES,
+        sampler="auto",
+        rule="posterior",
+        seeds="fresh",
+        seed=seed,
+        finalists=0,
+        repeats=1,
+        most_repeats=1,
+        winner_repeats=0,
+    )
+    study = _Study(bed, seed, design, most)
+    began = time.perf_counter()
+    study.run()
+    positions, scores = np.array(study.places), np.array(study.scores)
+    recommended = np.array([_recommended(study, positions, budget) for budget in budgets])
+    seconds = time.perf_counter() - began - study.elsewhere
+    return Search(positions, scores, recommended, seconds)
+
+
+def _space(bed: Testbed) -> Box:
+    """The declared box with the limits where these are wider."""
+    pairs = zip(bed.declared.dimensions, bed.limits.dimensions, strict=True)
+    return Box(
+        tuple(
+            Dimension(inner.name, inner.range, outer.range)
+            if inner != outer and isinstance(outer.range, Interval)
+            else inner
+            for inner, outer in pairs
+        )
+    )
+
+
+def _recommended(study: _Study, positions: Array, budget: int) -> Array:
+    values = [outcome.values for _, outcome in study.trained[:budget]]
+    landscape, _ = fitted_landscape(study.design, study.known(budget))
+    expected = landscape.surrogate.mean(landscape.features.rows(values))
+    return positions[int(np.argmax(expected))]
