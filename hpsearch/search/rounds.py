@@ -10,7 +10,7 @@ import numpy as np
 
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, box_of, declared
-from hpsearch.search.narrowing import Known, Model, fitted_landscape, narrow
+from hpsearch.search.narrowing import MOST_TRIALS, Known, Model, fitted_landscape, narrow
 from hpsearch.search.noise import SEEDS, repeated
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.proposals import propose, wave_sizes
@@ -20,6 +20,7 @@ from hpsearch.search.selection import (
     Winner,
     choose_winner,
     finalists,
+    in_turn,
     measured_winner,
     race,
     unconfirmed_winner,
@@ -149,7 +150,8 @@ def _close_search_round(design: SearchDesign, done: DoneRound, known: Known) -> 
         return Closing(narrowing.ledger, following)
     if not design.confirms:
         return Closing(narrowing.ledger, None, unconfirmed_winner(known.history()))
-    return Closing(narrowing.ledger, confirmation_round(design, box, known.history()))
+    best = _finalists(design, known, narrowing.model)
+    return Closing(narrowing.ledger, confirmation_round(design, box, best))
 
 
 def _outcomes(design: SearchDesign, done: DoneRound, known: Known) -> Sequence[Outcome]:
@@ -160,11 +162,25 @@ def _outcomes(design: SearchDesign, done: DoneRound, known: Known) -> Sequence[O
     return [o for o in known.history() if first <= o.number < first + design.trials]
 
 
+def _finalists(design: SearchDesign, known: Known, model: Model | None) -> list[dict[str, Value]]:
+    """The best trials as they were measured, or in turn with the best by their expected score.
+
+    A measured score flatters who was lucky, an expected one is wrong beside a cliff.
+    """
+    measured = finalists(known.history())
+    if model is None:
+        return measured[: design.finalists]
+    landscape, _ = fitted_landscape(design, known, model)
+    measured = measured[:MOST_TRIALS]
+    expected = landscape.surrogate.mean(landscape.features.rows(measured))
+    order = np.argsort(-expected, kind="stable")
+    return in_turn([measured[index] for index in order], measured)[: design.finalists]
+
+
 def confirmation_round(
-    design: SearchDesign, box: Box, history: Sequence[Outcome]
+    design: SearchDesign, box: Box, best: Sequence[dict[str, Value]]
 ) -> RoundPlan | None:
-    """The finalists over fresh seeds; None when no trial of the search has a score."""
-    best = finalists(history, design.finalists)
+    """The finalists over fresh seeds; None when there are none: no trial has a score."""
     if not best:
         return None
     trials = _over_seeds(design, Purpose.CONFIRMATION, best, range(design.repeats))

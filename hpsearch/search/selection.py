@@ -101,12 +101,23 @@ def _quantile(freedom: int) -> float:
     return float(t.ppf(0.95, freedom))
 
 
-def finalists(outcomes: Sequence[Outcome], count: int) -> list[dict[str, Value]]:
-    """Values of the best `count` distinct trials of the search, best first."""
+def finalists(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
+    """Values of the distinct trials that have a score, best first."""
     distinct: dict[str, dict[str, Value]] = {}
     for outcome in ranked(outcomes):
         distinct.setdefault(_signature(outcome.values), outcome.values)
-    return list(distinct.values())[:count]
+    return list(distinct.values())
+
+
+def in_turn(
+    first: Sequence[dict[str, Value]], second: Sequence[dict[str, Value]]
+) -> list[dict[str, Value]]:
+    """One of each in turn, none of them twice."""
+    distinct: dict[str, dict[str, Value]] = {}
+    for pair in zip(first, second, strict=True):
+        for values in pair:
+            distinct.setdefault(_signature(values), values)
+    return list(distinct.values())
 
 
 def choose_winner(repeats: Sequence[Outcome]) -> Winner | None:

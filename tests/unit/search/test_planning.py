@@ -1,5 +1,6 @@
 """What a round consists of, and what follows it."""
 
+from dataclasses import replace
 from math import log10
 
 import pytest
@@ -14,7 +15,7 @@ from hpsearch.search.rounds import (
     confirmation_round,
     first_round,
 )
-from hpsearch.search.selection import race
+from hpsearch.search.selection import finalists, race
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.study import StudySpec
 
@@ -120,7 +121,7 @@ def test_the_confirmation_repeats_the_finalists_over_the_same_seeds():
     """Every finalist meets every seed once, and trials of one seed stand side by side."""
     design = make_design()
     first = first_round(design)
-    plan = confirmation_round(design, first.box, scored(first))
+    plan = confirmation_round(design, first.box, finalists(scored(first))[:3])
     assert (plan.purpose, len(plan.trials)) == (Purpose.CONFIRMATION, 6)
     assert [trial.replicate for trial in plan.trials] == [0, 0, 0, 1, 1, 1]
     best = sorted(scored(first), key=lambda o: -o.score)[:3]
@@ -133,7 +134,7 @@ def test_confirmation_seeds_are_fresh():
     """No repeat has a seed that a search trial was trained with."""
     design = make_design(search={"rounds": 1, "trials": 10, "seeds": "fresh"})
     first = first_round(design)
-    repeats = confirmation_round(design, first.box, scored(first)).trials
+    repeats = confirmation_round(design, first.box, finalists(scored(first))[:3]).trials
     assert not {t.seed for t in first.trials} & {t.seed for t in repeats}
 
 
@@ -304,6 +305,21 @@ def test_later_waves_gather_where_the_scores_are_best():
     assert sum(near) >= 0.6 * len(near)
 
 
+def test_finalists_are_in_turn_the_best_expected_and_the_best_measured():
+    """A lucky trial far from the others is among them, and so is one that needed no luck."""
+
+    def lucky(trials):
+        return [replace(o, score=0.99) if o.number % 40 == 3 else o for o in peaked(trials)]
+
+    design = make_posterior(rounds=1)
+    first = first_round(design)
+    found, _ = filled(design, first, lucky)
+    plan = close_whole(design, first, found).following
+    finalists = [trial.values for trial in plan.trials[:3]]
+    assert found[3].values in finalists
+    assert min(abs(log10(values["learning_rate"]) + 3) for values in finalists) < 0.1
+
+
 def test_what_nobody_can_fit_is_spread_evenly():
     """Where all scores are equal the elites' rule decides, and the next round is Sobol's."""
     design = make_posterior()
@@ -332,7 +348,7 @@ def confirmed(score):
     """Every round of a confirmation to its end: sizes of the rounds, all repeats, the winner."""
     design = make_design(confirmation=RACE)
     first = first_round(design)
-    plan = confirmation_round(design, first.box, scored(first))
+    plan = confirmation_round(design, first.box, finalists(scored(first))[:3])
     order = [trial.values for trial in plan.trials[:3]]
     sizes, repeats = [], []
     while True:

@@ -3,7 +3,7 @@
 import pytest
 
 from hpsearch.search.outcomes import Outcome, ranked
-from hpsearch.search.selection import choose_winner, finalists, wilson_interval
+from hpsearch.search.selection import choose_winner, finalists, in_turn, wilson_interval
 
 
 def outcome(number, score, loss=0.5, **values):
@@ -26,19 +26,18 @@ def test_ranks_go_by_score_then_loss_then_number():
 def test_finalists_are_distinct():
     """Two trials with the same values are one finalist."""
     found = [outcome(0, 0.9, x=1.0), outcome(1, 0.8, x=1.0), outcome(2, 0.7, x=2.0)]
-    assert finalists(found, 5) == [{"x": 1.0}, {"x": 2.0}]
-    assert finalists(found, 1) == [{"x": 1.0}]
+    assert finalists(found) == [{"x": 1.0}, {"x": 2.0}]
 
 
 def test_values_that_look_alike_are_not_the_same():
     """The list [50], the number 50 and the float 50.0 are three configurations."""
     found = [outcome(0, 0.9, x=(50,)), outcome(1, 0.8, x=50), outcome(2, 0.7, x=50.0)]
-    assert len(finalists(found, 5)) == 3
+    assert len(finalists(found)) == 3
 
 
 def test_nobody_is_a_finalist_where_all_diverged():
     """Trials without a score are never repeated."""
-    assert finalists([outcome(0, None, None)], 5) == []
+    assert finalists([outcome(0, None, None)]) == []
 
 
 FAILED = "failed"
@@ -54,6 +53,12 @@ def repeats(**scores):
         else Outcome(n, {"x": name}, scores[name][seed], 0.1, seed)
         for n, (seed, name) in enumerate(rows)
     ]
+
+
+def test_two_orders_are_taken_in_turn():
+    """One of each, none twice, until both are used up."""
+    one, two, three = {"x": 1.0}, {"x": 2.0}, {"x": 3.0}
+    assert in_turn([one, two, three], [three, one, two]) == [one, three, two]
 
 
 def test_the_best_mean_wins():
