@@ -15,6 +15,7 @@ from contenders import Array, Search, contender, drawn
 from testbeds import Testbed
 
 from hpsearch.search.design import SearchDesign
+from hpsearch.search.ledger import LedgerRow
 from hpsearch.search.narrowing import Known, fitted_landscape
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.rounds import (
@@ -33,7 +34,7 @@ _ROWS = 10**9
 
 
 @dataclass
-class _Study:
+class SimulatedStudy:
     """A study that trains nothing."""
 
     bed: Testbed
@@ -43,6 +44,7 @@ class _Study:
     trained: list[tuple[Purpose, Outcome]] = field(default_factory=list)
     places: list[Array] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    ledgers: list[tuple[LedgerRow, ...]] = field(default_factory=list)
     elsewhere: float = 0.0
 
     def run(self) -> None:
@@ -59,6 +61,8 @@ class _Study:
             )
             closing = close_round(self.design, done, self.known())
             if not closing.wave:
+                if closing.ledger:
+                    self.ledgers.append(closing.ledger)
                 return closing.following
             outcomes = outcomes + self._trained(plan.purpose, closing.wave)
         return None
@@ -93,6 +97,17 @@ def hpsearch(bed: Testbed, seed: int, budgets: Sequence[int]) -> Search:
     After each budget the tried point with the best expected score is recommended.
     """
     most = max(budgets)
+    study = simulated(bed, seed, most)
+    began = time.perf_counter()
+    study.run()
+    positions, scores = np.array(study.places), np.array(study.scores)
+    recommended = np.array([_recommended(study, positions, budget) for budget in budgets])
+    seconds = time.perf_counter() - began - study.elsewhere
+    return Search(positions, scores, recommended, seconds)
+
+
+def simulated(bed: Testbed, seed: int, most: int) -> SimulatedStudy:
+    """A study of a testbed, not begun yet, that ends after so many trials at the latest."""
     design = SearchDesign(
         space=_space(bed),
         rounds=-(-most // TRIALS),
@@ -107,13 +122,7 @@ def hpsearch(bed: Testbed, seed: int, budgets: Sequence[int]) -> Search:
         most_repeats=1,
         winner_repeats=0,
     )
-    study = _Study(bed, seed, design, most)
-    began = time.perf_counter()
-    study.run()
-    positions, scores = np.array(study.places), np.array(study.scores)
-    recommended = np.array([_recommended(study, positions, budget) for budget in budgets])
-    seconds = time.perf_counter() - began - study.elsewhere
-    return Search(positions, scores, recommended, seconds)
+    return SimulatedStudy(bed, seed, design, most)
 
 
 def _space(bed: Testbed) -> Box:
@@ -129,7 +138,7 @@ def _space(bed: Testbed) -> Box:
     )
 
 
-def _recommended(study: _Study, positions: Array, budget: int) -> Array:
+def _recommended(study: SimulatedStudy, positions: Array, budget: int) -> Array:
     values = [outcome.values for _, outcome in study.trained[:budget]]
     landscape, _ = fitted_landscape(study.design, study.known(budget))
     expected = landscape.surrogate.mean(landscape.features.rows(values))
