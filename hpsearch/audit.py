@@ -281,8 +281,12 @@ def _opening(record: StudyRecord, opening: RecordedOpening, trial: RecordedTrial
     finished = trial.state in FINISHED
     if finished != (opening.result is not None):
         yield f"it is {trial.state}, and its opening has {'no ' if finished else 'a '}result"
-    if opening.result is not None and opening.result["score"] != trial.score:
-        yield f"score {trial.score!r}, and {opening.result['score']!r} in its opening"
+    if opening.result is None:
+        return
+    # Of several trainings the trial is the first; openings of before had one.
+    own = opening.result.get("scores", [opening.result["score"]])[0]
+    if own != trial.score:
+        yield f"score {trial.score!r}, and {own!r} in its opening"
 
 
 def _times(openings: int) -> str:

@@ -1,9 +1,10 @@
-"""The one honest figure: the winner trained on all but the test rows, then scored on them."""
+"""The one honest figure: the winner trained anew on all but the test rows, then scored on them."""
 
 from __future__ import annotations
 
+import statistics
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from hpsearch.data.sources import check_test_rows
 from hpsearch.errors import DatabaseUnavailableError, LeaseLostError, UserError
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
-from hpsearch.search.selection import wilson_interval
+from hpsearch.search.selection import mean_interval
+from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.settings import TrialSettings
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
@@ -30,6 +32,8 @@ from hpsearch.study import SOURCES_WITH_TEST_ROWS
 from hpsearch.worker import checked_data, machine_fingerprint
 
 TEST_METRIC = "test_accuracy"
+# The figure is their mean: a single training is partly the luck of its seed.
+TRAININGS = 5
 
 
 def open_sealed_test(
@@ -109,10 +113,16 @@ def _open(
 ) -> None:
     settings = study.spec.settings(opening.values)
     (trial,) = opening.claim.trials
-    member = train_final(settings, trial.seed, prepared)
-    result = _figure(study, opening, settings, member, prepared, data_dir)
+    further = [trial_seed(study.spec.seed, Purpose.FINAL, 1, r) for r in range(1, TRAININGS)]
+    members = train_final(settings, [trial.seed, *further], prepared)
+    scores: list[float | None] = [None] * TRAININGS
+    rows = 0
+    if not all(member.diverged for member in members):
+        test = open_test_rows(study.spec, data_dir, prepared)
+        scores, rows = [_score(settings, member, test) for member in members], len(test)
+    result = _figure(opening, scores, rows)
     try:
-        finish_opening(database, opening, result, final_result(member, result["score"]))
+        finish_opening(database, opening, result, final_result(members[0], scores[0]))
     except LeaseLostError as error:
         # Another process has taken the same opening up. If it was faster the figure is there.
         if again or test_figure(database, study.id) is None:
@@ -121,13 +131,19 @@ def _open(
             ) from error
 
 
-def train_final(settings: TrialSettings, seed: int, prepared: Prepared) -> TrainedMember:
-    """Train the winner on all rows but the test rows, which are not needed for it."""
-    (member,) = train([Member(settings, seed)], *_rows(settings, prepared))
-    if not np.isfinite(member.parameters).all():
-        # Without validation rows nothing looks at the network after its very last update.
-        member = replace(member, diverged=True)
-    return member
+def train_final(
+    settings: TrialSettings, seeds: Sequence[int], prepared: Prepared
+) -> list[TrainedMember]:
+    """Train the winner, once for each seed, on all rows but the test rows.
+
+    These are not needed for it.
+    """
+    members = train([Member(settings, seed) for seed in seeds], *_rows(settings, prepared))
+    # Without validation rows nothing looks at a network after its very last update.
+    return [
+        member if np.isfinite(member.parameters).all() else replace(member, diverged=True)
+        for member in members
+    ]
 
 
 def final_result(member: TrainedMember, score: float | None) -> TrialResult:
@@ -143,23 +159,16 @@ def _rows(settings: TrialSettings, prepared: Prepared) -> tuple[Examples, Exampl
     return prepared.training().joined(prepared.validation()), None
 
 
-def _figure(
-    study: StoredStudy,
-    opening: Opening,
-    settings: TrialSettings,
-    member: TrainedMember,
-    prepared: Prepared,
-    data_dir: Path | None,
-) -> dict[str, Any]:
+def _score(settings: TrialSettings, member: TrainedMember, test: Examples) -> float | None:
+    return None if member.diverged else evaluate(settings, member.parameters, test)["accuracy"]
+
+
+def _figure(opening: Opening, scores: Sequence[float | None], rows: int) -> dict[str, Any]:
+    """The mean over all trainings; one that diverged has earned nothing."""
     figure: dict[str, Any] = {"metric": TEST_METRIC, "score": None, "interval": None}
-    if member.diverged:
-        return figure | {"rows": 0, "opening": opening.number}
-    test = open_test_rows(study.spec, data_dir, prepared)
-    score = evaluate(settings, member.parameters, test)["accuracy"]
-    low, high = wilson_interval(round(score * len(test)), len(test))
-    return figure | {
-        "score": score,
-        "interval": [low, high],
-        "rows": len(test),
-        "opening": opening.number,
-    }
+    if rows:
+        counted = [score or 0.0 for score in scores]
+        figure["score"] = statistics.fmean(counted)
+        figure["interval"] = list(mean_interval(counted, rows))
+    trainings = {"trainings": len(scores), "scores": list(scores)}
+    return figure | {"rows": rows, "opening": opening.number} | trainings

@@ -132,7 +132,8 @@ class Replay:
     def _final(self, trial: RecordedTrial) -> TrialResult:
         settings = self._spec.settings(trial.values or {})
         # Its score is that of the test rows, which stay sealed.
-        return final_result(train_final(settings, trial.seed, self._prepared), trial.score)
+        (member,) = train_final(settings, [trial.seed], self._prepared)
+        return final_result(member, trial.score)
 
     def _compared(
         self, trials: Sequence[RecordedTrial], results: Mapping[int, TrialResult]

@@ -195,9 +195,12 @@ def _test(name: str, test: JSON | None) -> list[str]:
     if test["score"] is None:
         return ["the winner diverged when trained on all rows but the test rows: no figure."]
     low, high = test["interval"]
+    # Studies of before had one training.
+    trainings = test.get("trainings", 1)
+    mean = f"mean of {trainings} trainings, " if trainings > 1 else ""
     figure = (
-        f"accuracy [bold]{score(test['score'])}[/], 95 % interval {score(low)} to {score(high)}, "
-        f"on {test['rows']} sealed rows."
+        f"accuracy [bold]{score(test['score'])}[/], {mean}95 % interval {score(low)} to "
+        f"{score(high)}, on {test['rows']} sealed rows."
     )
     lines = [figure]
     if test["openings"] > 1:

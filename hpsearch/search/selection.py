@@ -91,14 +91,14 @@ def _beaten(best: list[Outcome], other: list[Outcome]) -> bool:
         return False
     error = _error(lead)
     mean = statistics.fmean(lead)
-    return mean > 0 if error == 0 else mean / error > _quantile(len(lead) - 1)
+    return mean > 0 if error == 0 else mean / error > _quantile(len(lead) - 1, 0.95)
 
 
-def _quantile(freedom: int) -> float:
-    """The 95 % quantile of Student's distribution."""
+def _quantile(freedom: int, share: float) -> float:
+    """A quantile of Student's distribution."""
     from scipy.stats import t
 
-    return float(t.ppf(0.95, freedom))
+    return float(t.ppf(share, freedom))
 
 
 def finalists(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
@@ -207,7 +207,9 @@ def _signature(values: dict[str, Value]) -> str:
     return "\0".join(f"{name}={label(value)}" for name, value in values.items())
 
 
-def wilson_interval(successes: int, rows: int, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson_interval(
+    successes: float, rows: int, z: float = 1.959963984540054
+) -> tuple[float, float]:
     """Interval of a proportion (Wilson 1927), 95 % by default.
 
     Args:
@@ -226,3 +228,25 @@ def wilson_interval(successes: int, rows: int, z: float = 1.959963984540054) -> 
     low = 0.0 if successes == 0 else (centre - half) / scale
     high = 1.0 if successes == rows else (centre + half) / scale
     return low, high
+
+
+def mean_interval(shares: Sequence[float], rows: int) -> tuple[float, float]:
+    """95 % interval of a mean accuracy over trainings, each measured on the same rows.
+
+    It covers both sources of luck: which rows were drawn (Wilson's interval of the mean) and which
+    seeds (Student's). They are independent, so their distances from the mean are added in squares
+    (Zou and Donner 2008).
+
+    Args:
+        shares: Accuracy of each training.
+        rows: Rows they were all measured on, at least 1.
+
+    Returns:
+        Lower and upper end, within [0, 1].
+    """
+    mean = statistics.fmean(shares)
+    low, high = wilson_interval(mean * rows, rows)
+    seeds = _quantile(len(shares) - 1, 0.975) * _error(list(shares)) if len(shares) > 1 else 0.0
+    return max(mean - math.hypot(mean - low, seeds), 0.0), min(
+        mean + math.hypot(high - mean, seeds), 1.0
+    )

@@ -49,6 +49,8 @@ STUDY = {
         "rows": int,
         "opening": int,
         "openings": int,
+        "trainings": int,
+        "scores": [float],
     },
     "failures": [],
     "has_test_rows": bool,

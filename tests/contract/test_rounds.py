@@ -342,7 +342,7 @@ def test_an_opening_stands_before_the_rows_are_read(database, database_url, sear
     assert test["interval"][0] <= test["score"] <= test["interval"][1]
     final = [t for t in trials_document(database, searched) if t["purpose"] == "final"]
     assert [(t["state"], t["attempts"], t["score"]) for t in final] == [
-        ("complete", 2, test["score"])
+        ("complete", 2, test["scores"][0])
     ]
 
 
