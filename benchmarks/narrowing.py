@@ -149,8 +149,8 @@ def _share(hits: Sequence[bool]) -> str:
 def row(name: str, endings: Sequence[Ending]) -> list[str]:
     """A testbed's line of the table."""
     bed = testbeds.named(name)
-    beyond = _beyond(bed)
-    named = [e.edges[beyond[0]] in {beyond[1], "both"} for e in endings] if beyond else []
+    cut = beyond(bed)
+    named = [e.edges[cut[0]] in {cut[1], "both"} for e in endings] if cut else []
     names = bed.declared.names
     narrow = [_share([e.widths[k] < NARROW for e in endings]) for k in range(len(names))]
     effect = [_share([e.effects[k] for e in endings]) for k in range(len(names))]
@@ -164,8 +164,8 @@ def row(name: str, endings: Sequence[Ending]) -> list[str]:
     ]
 
 
-def _beyond(bed: Testbed) -> tuple[int, str] | None:
-    """The dimension whose declared edge the optimum lies beyond, and which edge."""
+def beyond(bed: Testbed) -> tuple[int, str] | None:
+    """The dimension whose declared edge the optimum lies beyond, and which edge; None for none."""
     low, high = bed.declared_ends()
     cut = [(k, "lower") for k in range(bed.dimensions) if low[k] > 0]
     cut += [(k, "upper") for k in range(bed.dimensions) if high[k] < 1]
