@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from hpsearch.settings import TrialSettings
 from hpsearch.space import Box, Value
 from hpsearch.study import StudySpec
 
@@ -31,6 +32,7 @@ class SearchDesign:
         most_repeats: Over how many fresh seeds those that cannot be told apart.
         winner_repeats: Over how many more the winner, whose score is then theirs.
         shape: Name of what can be trained side by side, for given values.
+        simplicity: How simple a network with given values is: of two tuples the smaller is simpler.
     """
 
     space: Box
@@ -46,6 +48,7 @@ class SearchDesign:
     most_repeats: int
     winner_repeats: int
     shape: Callable[[dict[str, Value]], str | None] = lambda _values: None
+    simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: ()
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
@@ -64,6 +67,7 @@ class SearchDesign:
             most_repeats=spec.confirmation.most_seeds or spec.confirmation.seeds,
             winner_repeats=spec.confirmation.winner_seeds,
             shape=lambda values: spec.settings(values).shape_digest,
+            simplicity=lambda values: _simplicity(spec.settings(values)),
         )
 
     @property
@@ -85,6 +89,13 @@ class SearchDesign:
     def measures_noise(self) -> bool:
         """Whether some trials of the first round are repeated before the second."""
         return self.rule == "posterior" and self.rounds > 1
+
+
+def _simplicity(settings: TrialSettings) -> tuple[float, ...]:
+    """Fewer units first, then stronger decay."""
+    training = settings.training
+    decay = sum(filter(None, (training.weight_decay, training.l2, training.l1, training.linf)))
+    return sum(settings.model.hidden), len(settings.model.hidden), -decay
 
 
 def _waves(spec: StudySpec) -> int:

@@ -193,7 +193,10 @@ def _close_confirmation(
     """Run on those that cannot be told apart, measure the winner, or name it."""
     racing = [o for o in repeats if o.replicate < design.most_repeats]
     measured = [o for o in repeats if o.replicate >= design.most_repeats]
-    found = race(racing) if design.races else Race((), design.repeats, choose_winner(racing))
+    if design.races:
+        found = race(racing, design.simplicity)
+    else:
+        found = Race((), design.repeats, choose_winner(racing))
     winner, most = found.winner, design.most_repeats
     if winner is None:
         return Closing()

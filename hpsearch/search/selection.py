@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hpsearch.search.outcomes import Outcome, ranked
@@ -36,7 +36,7 @@ class Winner:
     """The best finalist, and those that cannot be told from it.
 
     Attributes:
-        candidate: The finalist with the best mean.
+        candidate: The finalist with the best mean, or a simpler one that is as good.
         ties: Other finalists that the paired repeats cannot tell from it, best first.
     """
 
@@ -59,7 +59,10 @@ class Race:
     winner: Winner | None
 
 
-def race(repeats: Sequence[Outcome]) -> Race:
+def race(
+    repeats: Sequence[Outcome],
+    simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: (),
+) -> Race:
     """Who is still in the race after these repeats.
 
     A finalist drops out when, seed by seed, the best of those that are left leads it by more than
@@ -68,6 +71,8 @@ def race(repeats: Sequence[Outcome]) -> Race:
 
     Args:
         repeats: All repeats so far. Those still in the race have met every seed.
+        simplicity: Of those that cannot be told apart the one with the smallest wins, then the one
+            with the best mean.
     """
     seeds = max((outcome.replicate for outcome in repeats), default=-1) + 1
     met_all = {_signature(o.values) for o in repeats if o.replicate == seeds - 1}
@@ -77,8 +82,9 @@ def race(repeats: Sequence[Outcome]) -> Race:
         return Race((), seeds, None)
     best = max(left, key=lambda group: _candidate(group).score)
     running = [group for group in left if group is best or not _beaten(best, group)]
-    ties = sorted((g for g in running if g is not best), key=lambda g: -_candidate(g).score)
-    winner = Winner(_candidate(best), tuple(_candidate(group) for group in ties))
+    first, *ties = sorted(map(_candidate, running), key=lambda c: (simplicity(c.values), -c.score))
+    ties.sort(key=lambda candidate: -candidate.score)
+    winner = Winner(first, tuple(ties))
     return Race(tuple(group[0].values for group in running), seeds, winner)
 
 

@@ -411,6 +411,29 @@ def test_fewer_than_four_seeds_drop_nobody():
     assert len(race(over_seeds([[0.9, 0.9, 0.9, 0.9], [0.8, 0.8, 0.8, 0.8]])).running) == 1
 
 
+def test_the_simpler_of_two_that_cannot_be_told_apart_wins():
+    """A hair's breadth of lead is no reason for a larger network; a clear lead is."""
+    close = over_seeds([[0.90, 0.91, 0.90, 0.91], [0.91, 0.90, 0.90, 0.90]])
+    assert race(close).winner.candidate.values == {"x": 0}
+    found = race(close, lambda values: (-values["x"],))
+    assert found.winner.candidate.values == {"x": 1}
+    assert [tie.values for tie in found.winner.ties] == [{"x": 0}]
+    clear = over_seeds([[0.9, 0.9, 0.9, 0.9], [0.8, 0.8, 0.8, 0.8]])
+    assert race(clear, lambda values: (-values["x"],)).winner.candidate.values == {"x": 0}
+
+
+def test_fewer_units_are_simpler_and_then_more_decay():
+    """What a study's values set decides how simple they are."""
+    space = {
+        "hidden": {"choices": [[5], [50, 20], [50]]},
+        "weight_decay": {"low": 1e-8, "high": 1e-2, "scale": "log"},
+    }
+    simplicity = make_design(space=space).simplicity
+    given = [((5,), 1e-8), ((50,), 1e-2), ((50,), 1e-4), ((50, 20), 1e-2)]
+    order = [simplicity({"hidden": hidden, "weight_decay": decay}) for hidden, decay in given]
+    assert order == sorted(order)
+
+
 def test_a_failed_repeat_keeps_its_finalist_in_the_race():
     """An error at the last seed says nothing about the values."""
     repeats = over_seeds([[0.9] * 4, [0.9] * 4])
