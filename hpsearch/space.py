@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any, Literal, Self
@@ -111,6 +111,11 @@ class Interval:
     def ends(self) -> tuple[Value, ...]:
         """The two ends."""
         return (self.low, self.high)
+
+    def holding(self, values: Sequence[Value]) -> Interval:
+        """The smallest interval with all of this one and these numbers."""
+        numbers = [value for value in values if isinstance(value, int | float)]
+        return replace(self, low=min([self.low, *numbers]), high=max([self.high, *numbers]))
 
     def contains(self, value: Value) -> bool:
         """Whether `value` is a number of this interval."""
@@ -251,6 +256,17 @@ class Box:
         """Values at one position per dimension, each in [0, 1]."""
         pairs = zip(self.dimensions, positions, strict=True)
         return {dimension.name: dimension.range.at(position) for dimension, position in pairs}
+
+    def holding(self, given: Sequence[dict[str, Value]]) -> Box:
+        """The smallest box with all of this one and these values; choices stay what they are."""
+        return Box(
+            tuple(
+                Dimension(d.name, d.range.holding([values[d.name] for values in given]))
+                if isinstance(d.range, Interval)
+                else Dimension(d.name, d.range)
+                for d in self.dimensions
+            )
+        )
 
     def contains(self, values: dict[str, Value]) -> bool:
         """Whether every value lies in its dimension's range."""

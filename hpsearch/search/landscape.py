@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -12,7 +12,7 @@ from hpsearch.search.candidates import around, centres, spread
 from hpsearch.search.features import Features
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.surrogate import Surrogate
-from hpsearch.space import Box, Dimension, Interval, Value
+from hpsearch.space import Box, Value
 
 # Surfaces drawn, and places looked at: half of them evenly spread, half near good places.
 DRAWS = 256
@@ -100,13 +100,4 @@ def tamed(scores: Sequence[float | None]) -> np.ndarray:
 
 def explored_box(declared: Box, history: Sequence[Outcome]) -> Box:
     """The smallest box that holds everything declared and everything tried."""
-    return Box(tuple(_explored(dimension, history) for dimension in declared.dimensions))
-
-
-def _explored(dimension: Dimension, history: Sequence[Outcome]) -> Dimension:
-    if not isinstance(dimension.range, Interval):
-        return Dimension(dimension.name, dimension.range)
-    tried = [float(o.values[dimension.name]) for o in history]  # type: ignore[arg-type]
-    low = min([dimension.range.low, *tried])
-    high = max([dimension.range.high, *tried])
-    return Dimension(dimension.name, replace(dimension.range, low=low, high=high))
+    return declared.holding([outcome.values for outcome in history])

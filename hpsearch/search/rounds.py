@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from hpsearch.search import posterior
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, box_of, declared
 from hpsearch.search.narrowing import MOST_TRIALS, Known, Model, fitted_landscape, narrow
@@ -284,11 +285,15 @@ def _points(
         return [None] * count
     if known is None:
         return plan("sobol", box, count, seed)
+    rng = np.random.default_rng(seed)
     try:
         landscape, _ = fitted_landscape(design, known, model)
+        if number == 1:
+            # Nothing has been narrowed yet, but an edge may be open, and the limits lie beyond.
+            box = box_of(posterior.narrow(box, landscape, 0, rng))
+        return propose(box, landscape, count, rng)
     except (ValueError, np.linalg.LinAlgError):
         return plan("sobol", box, count, seed)
-    return propose(box, landscape, count, np.random.default_rng(seed))
 
 
 def _planned(

@@ -173,7 +173,8 @@ def _record(
     )
     values, box = study.winner_values, study.spec.space
     params = {name: encoded(value) for name, value in values.items()}
-    distributions = optuna_distributions(box, box)
+    # The winner of a range that has grown lies outside the declared one.
+    distributions = optuna_distributions(box.holding([values]), box)
     (trial_id,) = database.storage.insert_waiting(connection, optuna_id, [params], distributions)
     round_id = inserted_id(
         connection,

@@ -102,7 +102,7 @@ def insert_round(
         ),
     )
     place = _Place(study_id, round_id, plan.purpose, optuna_study_id)
-    insert_trials(connection, storage, place, optuna_distributions(plan.box, declared), plan.trials)
+    insert_trials(connection, storage, place, plan.box, declared, plan.trials)
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,13 @@ def insert_trials(
     connection: Connection,
     storage: BulkStorage,
     place: _Place,
-    distributions: dict[str, BaseDistribution],
+    box: Box,
+    declared: Box,
     trials: Sequence[PlannedTrial],
 ) -> None:
-    """Write waiting trials of a round."""
+    """Write waiting trials of a round; some may look beyond its box."""
+    held = box.holding([trial.values for trial in trials if trial.values is not None])
+    distributions = optuna_distributions(held, declared)
     params = [
         None if t.values is None else {name: encoded(v) for name, v in t.values.items()}
         for t in trials
@@ -261,8 +264,7 @@ def _write_wave(
     with database.writing(durable=True) as connection:
         _settle(connection, task, closing_token=None, closing_until=None, closing_worker_id=None)
         place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
-        distributions = optuna_distributions(task.done.box, declared)
-        insert_trials(connection, database.storage, place, distributions, wave)
+        insert_trials(connection, database.storage, place, task.done.box, declared, wave)
 
 
 def _settle(connection: Connection, task: ClosingTask, **values: Any) -> None:

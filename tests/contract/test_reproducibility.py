@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import optuna
 import pytest
 
 from hpsearch.space import Box
@@ -106,3 +107,23 @@ def test_optunas_samplers_keep_the_budget_and_the_box(
     assert [trial["number"] for trial in search] == list(range(24))
     assert all(boxes[trial["round"] - 1].contains(trial["values"]) for trial in search)
     assert len({json.dumps(trial["values"]) for trial in search}) == 24
+
+
+def test_what_lies_beyond_a_round_s_box_is_in_its_distribution(
+    database, database_url, make_real_study
+):
+    """Optuna reads back every trial of a search that grows with a value its range holds."""
+    space = {
+        "learning_rate": {"low": 1e-6, "high": 1e-4, "scale": "log", "limits": [1e-6, 1.0]},
+        "weight_decay": {"low": 1e-8, "high": 1e-4, "scale": "log"},
+    }
+    search = {"rounds": 2, "trials": 20, "sampler": "auto", "narrowing": "posterior"}
+    study = make_real_study(name="growing", space=space, search=search)
+    run_in_threads(database_url, study, 1, 8)
+    rates = []
+    for name in ("growing", "growing/repeat", "growing/confirmation"):
+        for trial in optuna.load_study(study_name=name, storage=database.storage).trials:
+            rates.append(trial.params["learning_rate"])
+            for key, kind in trial.distributions.items():
+                assert kind.low <= trial.params[key] <= kind.high
+    assert max(rates) > 1e-4

@@ -308,3 +308,11 @@ def test_limits_hold_the_range(range_, limits, said):
     """Limits inside the range, or around choices, are a mistake."""
     with pytest.raises(ValueError, match=said):
         Dimension("x", range_, limits)
+
+
+def test_a_box_grows_to_hold_values():
+    """Numbers beyond an end move it, those inside move nothing, and choices stay."""
+    box = Box((Dimension("rate", Interval(1e-4, 1e-2, "log")), Dimension("kind", Choices(("a",)))))
+    held = box.holding([{"rate": 0.1, "kind": "a"}, {"rate": 1e-3, "kind": "a"}])
+    assert (held["rate"], held["kind"]) == (Interval(1e-4, 0.1, "log"), Choices(("a",)))
+    assert box.holding([]) == box

@@ -290,6 +290,16 @@ def test_rounds_are_planned_in_waves_that_fill_their_budget():
     assert sizes == [11, 11, 10, 10]
 
 
+def test_an_open_edge_is_looked_beyond_within_the_first_round():
+    """With its optimum beyond the declared edge the later waves go there, the first does not."""
+    design = make_posterior()
+    first = first_round(design)
+    found, sizes = filled(design, first, lambda trials: peaked(trials, at=-1.0))
+    beyond = [outcome.values["learning_rate"] > 1e-2 for outcome in found]
+    assert not any(beyond[: sizes[0]])
+    assert sum(beyond[sizes[0] :]) >= 0.5 * sum(sizes[1:])
+
+
 def test_without_waves_a_round_is_planned_at_once():
     """`waves = 1` is for searches whose workers shall never wait for each other within a round."""
     design = make_posterior(waves=1)
