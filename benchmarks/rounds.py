@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from contenders import Array, Search, contender, drawn
@@ -29,6 +30,7 @@ from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Dimension, Interval
 
 TRIALS, WAVES = 100, 4
+Seeds = Literal["common", "blocks", "fresh"]
 # So many that the binomial error is below every noise: the testbeds say what theirs is.
 _ROWS = 10**9
 
@@ -78,9 +80,9 @@ class SimulatedStudy:
         began = time.perf_counter()
         trials = trials[: self.most - len(self.trained)]
         places = self.bed.positions([trial.values for trial in trials])
-        scores = drawn(self.bed, self.seed, len(self.trained), places)
+        scores = self._scores(trials, places)
         found = [
-            Outcome(t.number, t.values, None if np.isnan(s) else float(s), 0.0, t.replicate)
+            Outcome(t.number, t.values, None if np.isnan(s) else float(s), 0.0, t.replicate, t.seed)
             for t, s in zip(trials, scores, strict=True)
         ]
         self.trained.extend((purpose, outcome) for outcome in found)
@@ -88,6 +90,12 @@ class SimulatedStudy:
         self.scores.extend(scores)
         self.elsewhere += time.perf_counter() - began
         return found
+
+    def _scores(self, trials: Sequence[PlannedTrial], places: Array) -> Array:
+        """Where every trial has a seed of its own, it is that of all other contenders' trials."""
+        if self.design.seeds == "fresh":
+            return drawn(self.bed, self.seed, len(self.trained), places)
+        return self.bed.draw(places, np.array([trial.seed for trial in trials], np.int64))
 
 
 @contender("hpsearch")
@@ -106,7 +114,7 @@ def hpsearch(bed: Testbed, seed: int, budgets: Sequence[int]) -> Search:
     return Search(positions, scores, recommended, seconds)
 
 
-def simulated(bed: Testbed, seed: int, most: int) -> SimulatedStudy:
+def simulated(bed: Testbed, seed: int, most: int, seeds: Seeds = "blocks") -> SimulatedStudy:
     """A study of a testbed, not begun yet, that ends after so many trials at the latest."""
     design = SearchDesign(
         space=_space(bed),
@@ -115,7 +123,7 @@ def simulated(bed: Testbed, seed: int, most: int) -> SimulatedStudy:
         waves=WAVES,
         sampler="auto",
         rule="posterior",
-        seeds="fresh",
+        seeds=seeds,
         seed=seed,
         finalists=0,
         repeats=1,

@@ -117,7 +117,7 @@ class SearchSpec(Table):
     sampler: Literal["auto", "sobol", "random", "grid", "tpe", "gp", "cmaes"] = "sobol"
     waves: Count | None = None
     narrowing: Literal["auto", "posterior", "elites"] = "elites"
-    seeds: Literal["common", "fresh"] | None = None
+    seeds: Literal["common", "blocks", "fresh"] | None = None
 
 
 class ConfirmationSpec(Table):
@@ -360,14 +360,15 @@ class StudySpec(Table):
         return "posterior" if numbers and few else "elites"
 
     @property
-    def seeds(self) -> Literal["common", "fresh"]:
-        """Whether the trials of a round share their seed: what the file says, or what suits it.
+    def seeds(self) -> Literal["common", "blocks", "fresh"]:
+        """Which trials share a seed: what the file says, or what suits its narrowing.
 
-        A shared seed moves all scores of a round alike, which trials of other rounds do not know.
+        The elites of a round are compared with each other only. The posterior pools all rounds: it
+        needs many seeds, and can tell the level of each from what its trials have in common.
         """
         if self.search.seeds is not None:
             return self.search.seeds
-        return "fresh" if self.narrowing == "posterior" else "common"
+        return "blocks" if self.narrowing == "posterior" else "common"
 
     @property
     def planned_trials(self) -> int:

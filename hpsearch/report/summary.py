@@ -16,7 +16,7 @@ from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
 from hpsearch.search import posterior
 from hpsearch.search.elites import crowded
-from hpsearch.space import Interval, range_from_document
+from hpsearch.space import Interval, Range, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
 
@@ -68,7 +68,7 @@ def print_result(
     facts.add_column()
     sections = {
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
-        "Ledger": _findings(ledger),
+        "Ledger": _findings(study, ledger),
         "Winner": _winner(study, document),
         "Test": _test(study.name, document["test"]) or _sealed(study, document),
         "Next": _next(study, document, ledger, commands),
@@ -128,7 +128,7 @@ def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
     return [f"{head}: {message}; `{commands.about('trials', name)}` lists them."]
 
 
-def _findings(ledger: Sequence[JSON]) -> list[str]:
+def _findings(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
     """The newest reason of every dimension, and an edge that was crowded before."""
     dimensions = _by_dimension(ledger)
     reasons = {rows[-1]["reason"] for rows in dimensions}
@@ -138,8 +138,8 @@ def _findings(ledger: Sequence[JSON]) -> list[str]:
     for rows in dimensions:
         newest, name = rows[-1], rows[-1]["dimension"]
         lines.append(f"{name}: {newest['reason']}.")
-        earlier = [row for row in rows[:-1] if _crowded(row)]
-        if earlier and not _crowded(newest):
+        earlier = [row for row in rows[:-1] if _crowded(study, row)]
+        if earlier and not _crowded(study, newest):
             lines.append(
                 f"{name}, after round {earlier[-1]['round'] - 1}: {earlier[-1]['reason']}."
             )
@@ -154,16 +154,22 @@ def _by_dimension(ledger: Sequence[JSON]) -> list[list[JSON]]:
     return list(groups.values())
 
 
-def _crowded(row: JSON) -> bool:
+def _crowded(study: StoredStudy, row: JSON) -> bool:
     """Whether the best trials crowded an edge, so that the optimum may lie beyond it."""
-    if row["rule"] == posterior.RULE:
-        # What could be opened was opened, so nothing is left to be said about it.
-        return row["edge"] in {"lower", "upper"} and row["decision"] != "widened"
     range_ = range_from_document(row)
+    if row["rule"] == posterior.RULE:
+        return row["edge"] in {"lower", "upper"} and _nowhere_to_go(study, row, range_)
     if row["previous"] is None or not isinstance(range_, Interval):
         return False
     low, high = row["previous"]
     return crowded(range_, replace(range_, low=low, high=high), row["edge"])
+
+
+def _nowhere_to_go(study: StoredStudy, row: JSON, range_: Range) -> bool:
+    """Whether the range ends where the study says that it must."""
+    end = _end(row)
+    widest = study.spec.space.widest[row["dimension"]]
+    return bool(range_.document().get(end) == widest.document().get(end))
 
 
 def _winner(study: StoredStudy, document: JSON) -> list[str]:
@@ -234,7 +240,7 @@ def _next(
 
 def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
     """How to look beyond an edge that the best trials crowd."""
-    crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(row)]
+    crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(study, row)]
     moves = [
         f"the {_end(r)} of {r['dimension']} {_past(r)} {_edge_value(study, r)}" for r in crowded
     ]

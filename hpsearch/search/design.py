@@ -25,7 +25,7 @@ class SearchDesign:
         waves: Parts that a round is planned in, each once the one before is done.
         sampler: Who places trials.
         rule: Who decides the next box.
-        seeds: Whether the trials of a round share their seed.
+        seeds: Which trials share a seed: all of a wave, blocks of eight, or none.
         seed: The study's seed.
         finalists: How many of the best are run again; 0 for none.
         repeats: Over how many fresh seeds, all of them.
@@ -41,7 +41,7 @@ class SearchDesign:
     waves: int
     sampler: str
     rule: Literal["posterior", "elites"]
-    seeds: Literal["common", "fresh"]
+    seeds: Literal["common", "blocks", "fresh"]
     seed: int
     finalists: int
     repeats: int

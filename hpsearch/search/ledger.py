@@ -23,7 +23,7 @@ class LedgerRow:
         elites: How many trials the decision rests on.
         rule: The rule that was applied.
         decision: What became of the range.
-        edge: Declared edges that the elites reach, None for none.
+        edge: Edges that the best reach, or declared ones that they lie beyond; None for none.
         reason: One plain sentence for people.
     """
 

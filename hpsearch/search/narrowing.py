@@ -107,9 +107,8 @@ def fitted_landscape(
         ValueError: If there are no two different scores to fit anything to.
         LinAlgError: If the fit fails.
     """
-    repeats, common = known.repeats(), design.seeds == "common"
-    # Where a round shares its seed, repeats with another one have another level.
-    trials = [*known.history()[-MOST_TRIALS:], *(() if common else repeats)]
+    repeats = known.repeats()
+    trials = [*known.history()[-MOST_TRIALS:], *repeats]
     trials = [outcome for outcome in trials if not outcome.failed]
     best = ranked(trials)
     if not best or best[0].score is None or best[0].score == best[-1].score:
@@ -117,6 +116,6 @@ def fitted_landscape(
     if model is not None:
         parameters = np.array(model.parameters)
         return Landscape.of(design.space, trials, model.noise, parameters), model.noise
-    measured = measured_noise(repeats, common=common) or 0.0
+    measured = measured_noise(repeats, common=design.seeds != "fresh") or 0.0
     noise = max(measured, standard_error(best[0].score, known.validation_rows))
     return Landscape.of(design.space, trials, noise), noise

@@ -29,6 +29,9 @@ from hpsearch.search.selection import (
 from hpsearch.seeds import Purpose, plan_seed, trial_seed
 from hpsearch.space import Box, Value
 
+# So many trials share a seed where seeds come in blocks: comparisons among them are free of its
+# luck, and a round still meets a dozen seeds.
+_BLOCK = 8
 # So many seeds are added at a time for finalists that cannot be told apart.
 _MORE_SEEDS = 2
 
@@ -257,7 +260,7 @@ def _search_round(
     """A round with its first wave."""
     sizes = wave_sizes(design.trials, design.waves, number)
     points = _points(design, number, box, known, model, 0, sizes[0])
-    trials = _planned(design, number, 0, points)
+    trials = _planned(design, number, 0, 0, points)
     return RoundPlan(Purpose.SEARCH, number, box, trials, design.trials, model)
 
 
@@ -265,7 +268,7 @@ def _next_wave(design: SearchDesign, done: DoneRound, known: Known) -> tuple[Pla
     sizes = wave_sizes(design.trials, design.waves, done.number)
     wave = list(accumulate(sizes)).index(done.finished) + 1
     points = _points(design, done.number, done.box, known, done.model, wave, sizes[wave])
-    return _planned(design, done.number, done.finished, points)
+    return _planned(design, done.number, wave, done.finished, points)
 
 
 def _points(
@@ -299,19 +302,27 @@ def _points(
 def _planned(
     design: SearchDesign,
     number: int,
+    wave: int,
     first: int,
     points: Sequence[dict[str, Value] | None],
 ) -> tuple[PlannedTrial, ...]:
-    """Trials of a round from its trial `first` on."""
+    """Trials of a wave, which has those of its round from trial `first` on."""
     return tuple(
-        _trial(design, number, index, values) for index, values in enumerate(points, start=first)
+        _trial(design, number, _replicate(design, wave, index), index, values)
+        for index, values in enumerate(points, start=first)
     )
 
 
+def _replicate(design: SearchDesign, wave: int, index: int) -> int:
+    """Which of the round's seeds a trial has, by its place in the round."""
+    if design.seeds == "common":
+        return wave
+    return index // _BLOCK if design.seeds == "blocks" else index
+
+
 def _trial(
-    design: SearchDesign, number: int, index: int, values: dict[str, Value] | None
+    design: SearchDesign, number: int, replicate: int, index: int, values: dict[str, Value] | None
 ) -> PlannedTrial:
-    replicate = 0 if design.seeds == "common" else index
     seed = trial_seed(design.seed, Purpose.SEARCH, number, replicate)
     shape = None if values is None else design.shape(values)
     return PlannedTrial((number - 1) * design.trials + index, replicate, seed, values, shape)

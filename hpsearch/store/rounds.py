@@ -336,6 +336,7 @@ def _outcomes(connection: Connection, query: Select[Any]) -> tuple[Outcome, ...]
             score=row["score"],
             loss=row["loss"],
             replicate=row["replicate"],
+            seed=row["seed"],
             failed=row["state"] == TrialState.FAILED,
         )
         for row in rows.mappings()

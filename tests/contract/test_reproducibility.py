@@ -53,7 +53,7 @@ def run_in_processes(url, study, workers):
     [
         ("sobol", "common", "elites"),
         ("random", "fresh", "elites"),
-        ("auto", "fresh", "posterior"),
+        ("auto", "blocks", "posterior"),
     ],
 )
 def test_the_table_does_not_depend_on_workers(

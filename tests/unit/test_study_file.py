@@ -206,7 +206,7 @@ MISTAKES = [
     ("rounds = 3", "rounds = 0", "[search] rounds = 0: must be 1 or more"),
     ("trials = 100", "trials = 1.5", "[search] trials = 1.5: must be a whole number"),
     ('"sobol"', '"sobl"', "[search] sampler = \"sobl\": expected 'auto', 'sobol', 'random'"),
-    ('"common"', '"fresch"', "[search] seeds = \"fresch\": expected 'common' or 'fresh'; did"),
+    ('"common"', '"fresch"', "[search] seeds = \"fresch\": expected 'common', 'blocks' or 'fresh'"),
     ("finalists = 5", "finalists = -1", "[confirmation] finalists = -1: must be 0 or more"),
     (
         "split = { train = 0.6, validation = 0.2, test = 0.2 }",

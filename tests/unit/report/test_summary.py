@@ -103,11 +103,11 @@ def test_a_crowded_edge_offers_a_wider_study():
 
 
 def test_an_edge_that_the_posterior_opened_needs_no_wider_study():
-    """An edge it could not open does: there were no limits, or they were reached."""
+    """A range that ends where the study says that it must does: it could go no further."""
     move = "then move the high of learning_rate above 0.01 there"
     row = NARROWED | {"rule": "box of the posterior's maxima", "low": 1e-5}
     assert move in printed(ledger=[row])
-    assert move not in printed(ledger=[row | {"decision": "widened"}])
+    assert move not in printed(ledger=[row | {"decision": "widened", "high": 0.1}])
     assert move not in printed(ledger=[row | {"edge": None}])
 
 

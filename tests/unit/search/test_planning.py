@@ -81,6 +81,13 @@ def test_fresh_seeds_differ_within_a_round():
     assert plan.trials[3].seed == trial_seed(7, Purpose.SEARCH, 1, 3)
 
 
+def test_blocks_of_eight_trials_share_a_seed():
+    """With seeds = "blocks" a round of 20 meets three seeds, in the order of its trials."""
+    plan = first_round(make_design(search={"rounds": 1, "trials": 20, "seeds": "blocks"}))
+    assert [trial.replicate for trial in plan.trials] == [0] * 8 + [1] * 8 + [2] * 4
+    assert plan.trials[9].seed == plan.trials[8].seed == trial_seed(7, Purpose.SEARCH, 1, 1)
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_trials_of_other_samplers_wait_without_values(sampler):
     """Where the sampler suggests at claim time the budget is planned all the same."""
