@@ -15,7 +15,7 @@ from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
 from hpsearch.search import posterior
-from hpsearch.search.elites import crowded
+from hpsearch.search.elites import End, shut_ends
 from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
@@ -129,7 +129,7 @@ def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
 
 
 def _findings(ledger: Sequence[JSON]) -> list[str]:
-    """The newest reason of every dimension, and an edge that was crowded before."""
+    """The newest reason of every dimension, and an edge that was open before."""
     dimensions = _by_dimension(ledger)
     reasons = {rows[-1]["reason"] for rows in dimensions}
     if len(dimensions) > 1 and len(reasons) == 1:
@@ -138,8 +138,8 @@ def _findings(ledger: Sequence[JSON]) -> list[str]:
     for rows in dimensions:
         newest, name = rows[-1], rows[-1]["dimension"]
         lines.append(f"{name}: {newest['reason']}.")
-        earlier = [row for row in rows[:-1] if _crowded(row)]
-        if earlier and not _crowded(newest):
+        earlier = [row for row in rows[:-1] if _shut_ends(row)]
+        if earlier and not _shut_ends(newest):
             lines.append(
                 f"{name}, after round {earlier[-1]['round'] - 1}: {earlier[-1]['reason']}."
             )
@@ -154,16 +154,17 @@ def _by_dimension(ledger: Sequence[JSON]) -> list[list[JSON]]:
     return list(groups.values())
 
 
-def _crowded(row: JSON) -> bool:
-    """Whether the best trials crowded an edge, so that the optimum may lie beyond it."""
+def _shut_ends(row: JSON) -> list[End]:
+    """Ends that the optimum may lie beyond, where the study allows nothing further."""
     if row["rule"] == posterior.RULE:
         # What could be opened was opened, so nothing is left to be said about it.
-        return row["edge"] in {"lower", "upper"} and row["decision"] != "widened"
+        shut = row["edge"] in {"lower", "upper"} and row["decision"] != "widened"
+        return [row["edge"]] if shut else []
     range_ = range_from_document(row)
     if row["previous"] is None or not isinstance(range_, Interval):
-        return False
+        return []
     low, high = row["previous"]
-    return crowded(range_, replace(range_, low=low, high=high), row["edge"])
+    return shut_ends(range_, replace(range_, low=low, high=high), row["edge"])
 
 
 def _winner(study: StoredStudy, document: JSON) -> list[str]:
@@ -233,24 +234,19 @@ def _next(
 
 
 def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
-    """How to look beyond an edge that the best trials crowd."""
-    crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(row)]
-    moves = [
-        f"the {_end(r)} of {r['dimension']} {_past(r)} {_edge_value(study, r)}" for r in crowded
-    ]
+    """How to look beyond an edge that the optimum may lie beyond."""
+    rows = [row for rows in _by_dimension(ledger) for row in rows]
+    moves = [_move(study, row, end) for row in rows for end in _shut_ends(row)]
     if not moves:
         return []
     where = " and ".join(dict.fromkeys(moves))
     return [f"`{commands.wider(study.name)}`, then move {where} there."]
 
 
-def _end(row: JSON) -> str:
-    return "low" if row["edge"] == "lower" else "high"
-
-
-def _past(row: JSON) -> str:
-    return "below" if row["edge"] == "lower" else "above"
-
-
-def _edge_value(study: StoredStudy, row: JSON) -> str:
-    return number(study.spec.space[row["dimension"]].document()[_end(row)])
+def _move(study: StoredStudy, row: JSON, end: End) -> str:
+    """Which number of the study file has to move, and how far at least."""
+    key, past = ("low", "below") if end == "lower" else ("high", "above")
+    dimension = next(d for d in study.spec.space.dimensions if d.name == row["dimension"])
+    what = key if dimension.limits is None else f"{end} limit"
+    wall = dimension.widest.document()[key]
+    return f"the {what} of {dimension.name} {past} {number(wall)}"

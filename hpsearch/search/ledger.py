@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hpsearch.space import Box, Dimension, Range
+from hpsearch.space import Box, Dimension, Interval, Range
 
 Decision = Literal["declared", "narrowed", "kept", "widened", "undone"]
 Edge = Literal["lower", "upper", "both"]
@@ -23,7 +23,7 @@ class LedgerRow:
         elites: How many trials the decision rests on.
         rule: The rule that was applied.
         decision: What became of the range.
-        edge: Declared edges that the elites reach, None for none.
+        edge: Edges that the optimum may lie beyond, None for none.
         reason: One plain sentence for people.
     """
 
@@ -52,6 +52,17 @@ def unnarrowed(box: Box) -> list[LedgerRow]:
     return [
         LedgerRow(d.name, d.range, d.range, 0, "grid", "kept", None, reason) for d in box.dimensions
     ]
+
+
+def decision_between(before: Range, after: Range) -> Decision:
+    """Kept, narrowed (nothing new is in it) or widened (something is)."""
+    if after == before:
+        return "kept"
+    if isinstance(before, Interval) and isinstance(after, Interval):
+        inside = before.low <= after.low and after.high <= before.high
+    else:
+        inside = all(before.contains(value) for value in after.ends())
+    return "narrowed" if inside else "widened"
 
 
 def box_of(rows: Sequence[LedgerRow]) -> Box:

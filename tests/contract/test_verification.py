@@ -293,13 +293,13 @@ TAMPERED = {
     "values that nobody can narrow on": (
         [update(tables.trial).where(search_trial(3)).values({"values": '{"l2": 0.1}'})],
         [
-            ("rounds", "round 1: nothing can be decided from its rows (KeyError("),
+            ("rounds", "repeat: nothing can be decided from its rows (KeyError("),
             ("values", 'round 1: search 3: values {"l2": 0.1}, planned {"learning_rate": '),
         ],
     ),
     "a score that is none": (
         [update(tables.trial).where(search_trial(3)).values(score=5.0)],
-        [("rounds", "round 1: nothing can be decided from its rows (ValueError(")],
+        [("rounds", "repeat: nothing can be decided from its rows (ValueError(")],
     ),
     "the winner's score": (
         [update(tables.study).values(winner='{"score": 1.0}')],
@@ -339,10 +339,11 @@ def test_changed_rows_are_found(database, finished_study, what):
         assert said.startswith(words)
 
 
-def test_a_changed_score_moves_the_decision(database, finished_study):
+def test_a_changed_score_moves_the_decision(database, make_study, work):
     """A better score than was measured makes another ledger, and Optuna still has the old one."""
+    finished = work(make_study(search={"rounds": 2, "trials": 40}))
     change(database, update(tables.trial).where(search_trial(0)).values(score=1.0))
-    checks = {check for check, _ in problems(database, finished_study)}
+    checks = {check for check, _ in problems(database, finished)}
     assert {"ledger", "Optuna"} <= checks
 
 
