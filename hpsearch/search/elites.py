@@ -219,7 +219,7 @@ def _part(
 
 
 def _crowds(interval: Interval, best: Sequence[float], tried: Sequence[float]) -> dict[End, int]:
-    """How many elites lie at each open edge: more than chance would rarely bring there."""
+    """How many elites lie at each open edge, where chance would rarely bring so many."""
     crowds: dict[End, int] = {}
     ends: tuple[End, End] = ("lower", "upper")
     for end in ends:
