@@ -245,12 +245,6 @@ class StudySpec(Table):
                 f'[search] waves = {self.search.waves}: only sampler = "auto" plans a round in '
                 "parts; write that, or leave waves out"
             )
-        limited = [d.name for d in self.space.dimensions if d.limits is not None]
-        if limited and self.narrowing == "elites":
-            yield (
-                f'[space] {limited[0]}.limits: narrowing = "elites" never opens an edge; write '
-                'narrowing = "posterior" under [search], or leave limits out'
-            )
 
     def _read_by_nobody(self) -> Iterator[str]:
         """Dimensions that change no trial: their ledger would speak of what was never tried."""

@@ -14,9 +14,8 @@ from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
-from hpsearch.search import posterior
-from hpsearch.search.elites import crowded
-from hpsearch.space import Interval, Range, range_from_document
+from hpsearch.search.ledger import End, shut_ends
+from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
 
@@ -129,7 +128,7 @@ def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
 
 
 def _findings(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
-    """The newest reason of every dimension, and an edge that was crowded before."""
+    """The newest reason of every dimension, and an edge that was open before."""
     dimensions = _by_dimension(ledger)
     reasons = {rows[-1]["reason"] for rows in dimensions}
     if len(dimensions) > 1 and len(reasons) == 1:
@@ -138,8 +137,8 @@ def _findings(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
     for rows in dimensions:
         newest, name = rows[-1], rows[-1]["dimension"]
         lines.append(f"{name}: {newest['reason']}.")
-        earlier = [row for row in rows[:-1] if _crowded(study, row)]
-        if earlier and not _crowded(study, newest):
+        earlier = [row for row in rows[:-1] if _shut_ends(study, row)]
+        if earlier and not _shut_ends(study, newest):
             lines.append(
                 f"{name}, after round {earlier[-1]['round'] - 1}: {earlier[-1]['reason']}."
             )
@@ -154,22 +153,14 @@ def _by_dimension(ledger: Sequence[JSON]) -> list[list[JSON]]:
     return list(groups.values())
 
 
-def _crowded(study: StoredStudy, row: JSON) -> bool:
-    """Whether the best trials crowded an edge, so that the optimum may lie beyond it."""
+def _shut_ends(study: StoredStudy, row: JSON) -> list[End]:
+    """Ends that the optimum may lie beyond, where the study allows nothing further."""
     range_ = range_from_document(row)
-    if row["rule"] == posterior.RULE:
-        return row["edge"] in {"lower", "upper"} and _nowhere_to_go(study, row, range_)
     if row["previous"] is None or not isinstance(range_, Interval):
-        return False
+        return []
     low, high = row["previous"]
-    return crowded(range_, replace(range_, low=low, high=high), row["edge"])
-
-
-def _nowhere_to_go(study: StoredStudy, row: JSON, range_: Range) -> bool:
-    """Whether the range ends where the study says that it must."""
-    end = _end(row)
     widest = study.spec.space.widest[row["dimension"]]
-    return bool(range_.document().get(end) == widest.document().get(end))
+    return shut_ends(replace(range_, low=low, high=high), widest, row["edge"])
 
 
 def _winner(study: StoredStudy, document: JSON) -> list[str]:
@@ -239,24 +230,19 @@ def _next(
 
 
 def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
-    """How to look beyond an edge that the best trials crowd."""
-    crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(study, row)]
-    moves = [
-        f"the {_end(r)} of {r['dimension']} {_past(r)} {_edge_value(study, r)}" for r in crowded
-    ]
+    """How to look beyond an edge that the optimum may lie beyond."""
+    rows = [row for rows in _by_dimension(ledger) for row in rows]
+    moves = [_move(study, row, end) for row in rows for end in _shut_ends(study, row)]
     if not moves:
         return []
     where = " and ".join(dict.fromkeys(moves))
     return [f"`{commands.wider(study.name)}`, then move {where} there."]
 
 
-def _end(row: JSON) -> str:
-    return "low" if row["edge"] == "lower" else "high"
-
-
-def _past(row: JSON) -> str:
-    return "below" if row["edge"] == "lower" else "above"
-
-
-def _edge_value(study: StoredStudy, row: JSON) -> str:
-    return number(study.spec.space[row["dimension"]].document()[_end(row)])
+def _move(study: StoredStudy, row: JSON, end: End) -> str:
+    """Which number of the study file has to move, and how far at least."""
+    key, past = ("low", "below") if end == "lower" else ("high", "above")
+    dimension = next(d for d in study.spec.space.dimensions if d.name == row["dimension"])
+    what = key if dimension.limits is None else f"{end} limit"
+    wall = dimension.widest.document()[key]
+    return f"the {what} of {dimension.name} {past} {number(wall)}"

@@ -88,7 +88,7 @@ class SearchDesign:
     @property
     def measures_noise(self) -> bool:
         """Whether some trials of the first round are repeated before the second."""
-        return self.rule == "posterior" and self.rounds > 1
+        return self.rounds > 1 and not self.is_grid
 
 
 def _simplicity(settings: TrialSettings) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 
 from hpsearch.search.landscape import DRAWS, Landscape
-from hpsearch.search.ledger import Decision, Edge, LedgerRow
+from hpsearch.search.ledger import Edge, LedgerRow, decision_between
 from hpsearch.space import Box, Choices, Dimension, Interval, Range, Value, label
 
 RULE = "box of the posterior's maxima"
@@ -65,7 +65,7 @@ class _Decided:
 
 
 def _row(dimension: Dimension, decided: _Decided, elites: int) -> LedgerRow:
-    decision = _decision(dimension.range, decided.range)
+    decision = decision_between(dimension.range, decided.range)
     return LedgerRow(
         dimension.name,
         decided.range,
@@ -209,14 +209,3 @@ def _where_next(explored: Interval, widest: Interval, edges: Sequence[str]) -> s
     if not closed:
         return ""
     return ": the optimum may lie beyond"
-
-
-def _decision(before: Range, after: Range) -> Decision:
-    """Kept, narrowed (nothing new is in it) or widened (something is)."""
-    if after == before:
-        return "kept"
-    if isinstance(before, Interval) and isinstance(after, Interval):
-        inside = before.low <= after.low and after.high <= before.high
-    else:
-        inside = all(before.contains(value) for value in after.ends())
-    return "narrowed" if inside else "widened"

@@ -172,7 +172,7 @@ def _finalists(design: SearchDesign, known: Known, model: Model | None) -> list[
     A measured score flatters who was lucky, an expected one is wrong beside a cliff.
     """
     measured = finalists(known.history())
-    if model is None:
+    if model is None or not model.parameters:
         return measured[: design.finalists]
     landscape, _ = fitted_landscape(design, known, model)
     measured = measured[:MOST_TRIALS]

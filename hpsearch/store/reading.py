@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from hpsearch.search.elites import elites
+from hpsearch.search.noise import noise_of
 from hpsearch.seeds import Purpose
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
@@ -85,12 +86,24 @@ def ranges_document(database: Database, study: StoredStudy) -> list[JSON]:
         return [_ledger_row(dict(row)) for row in rows]
 
 
-def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> set[int]:
-    """Numbers of a search round's elites, by the rule its ledger was written with."""
+def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> set[int] | None:
+    """Numbers of a search round's elites, by the rule its ledger is written with.
+
+    Returns:
+        None before the ledger is written: the noise that makes them may not be measured yet.
+    """
     if study.spec.is_grid:  # nothing is narrowed, so nothing was chosen
         return set()
-    trial, round_ = tables.trial.c, tables.round_.c
+    trial, round_, ledger = tables.trial.c, tables.round_.c, tables.ledger.c
+    decided = select(ledger.round).where(
+        ledger.study_id == study.id, ledger.round == round_number + 1
+    )
     with database.reading() as connection:
+        if connection.execute(decided.limit(1)).first() is None:
+            return None
+        repeats = outcomes(
+            connection, (trial.study_id == study.id) & (trial.purpose == Purpose.REPEAT)
+        )
         found = outcomes(
             connection,
             trial.round_id.in_(
@@ -101,7 +114,13 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
                 )
             ),
         )
-    return {outcome.number for outcome in elites(found, study.validation_rows)}
+    noise = noise_of(
+        found,
+        repeats,
+        common=study.spec.seeds == "common",
+        validation_rows=study.validation_rows,
+    )
+    return {outcome.number for outcome in elites(found, noise)}
 
 
 @retried

@@ -240,6 +240,8 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
     following = closing.following
     optuna_id = _sibling_study(database, task.study_id, following.purpose) if following else None
     with database.writing(durable=True) as connection:
+        if _has_closed(connection, task):
+            return
         when = clock(connection)
         _settle(connection, task, state=tables.RoundState.CLOSED, closed=when)
         insert_ledger(connection, task.study_id, task.done.number + 1, closing.ledger)
@@ -265,6 +267,17 @@ def _write_wave(
         _settle(connection, task, closing_token=None, closing_until=None, closing_worker_id=None)
         place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
         insert_trials(connection, database.storage, place, task.done.box, declared, wave)
+
+
+def _has_closed(connection: Connection, task: ClosingTask) -> bool:
+    """Whether the task was done already: the connection may have broken after the commit."""
+    round_ = tables.round_.c
+    closed = select(round_.id).where(
+        round_.id == task.round_id,
+        round_.closing_token == task.token,
+        round_.state == tables.RoundState.CLOSED,
+    )
+    return connection.execute(closed).first() is not None
 
 
 def _settle(connection: Connection, task: ClosingTask, **values: Any) -> None:

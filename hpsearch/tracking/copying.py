@@ -207,17 +207,19 @@ class StudyCopy:
         if not row.closed:
             experiment.set_status(above, "RUNNING")
         elites = self._elites(row)
-        if not self._copy_trials(row, above, elites, stopped):
+        if not self._copy_trials(row, above, elites or set(), stopped):
             return
         if row.closed and row.ended is not None:
-            self._tag_elites(row, elites)
             experiment.set_status(above, "FINISHED", milliseconds(row.ended))
-            self._settle(row)
+            if elites is not None:
+                self._tag_elites(row, elites)
+                self._settle(row)
 
-    def _elites(self, row: RoundRow) -> set[int]:
-        if row.closed and row.purpose == Purpose.SEARCH:
-            return elite_numbers(self._database, self._study, row.number)
-        return set()
+    def _elites(self, row: RoundRow) -> set[int] | None:
+        """The round's elites; None until they are known."""
+        if row.purpose != Purpose.SEARCH:
+            return set()
+        return elite_numbers(self._database, self._study, row.number) if row.closed else None
 
     def _copy_trials(
         self, row: RoundRow, above: KnownRun, elites: set[int], stopped: Callable[[], bool]

@@ -144,11 +144,6 @@ MISTAKES = [
         'waves = 3\nsampler = "sobol"',
         '[search] waves = 3: only sampler = "auto" plans a round in parts',
     ),
-    (
-        "low = 1e-6",
-        "limits = [1e-7, 1], low = 1e-6",
-        '[space] learning_rate.limits: narrowing = "elites" never opens an edge',
-    ),
     ("low = 1e-6, ", "", "[space] learning_rate.low: is missing"),
     ("low = 1e-6", 'low = "a"', "[space] learning_rate.low: expected a number"),
     ("low = 1e-6", "lwo = 1e-6, low = 1e-5", "[space] learning_rate.lwo: unknown key; did you"),

@@ -92,28 +92,34 @@ def printed(
     return " ".join(console.file.getvalue().split())
 
 
-def test_a_crowded_edge_offers_a_wider_study():
-    """Whether an edge is crowded is told from the ranges, whatever the reason's words."""
-    move = "then move the high of learning_rate above 0.01 there"
-    assert move in printed()
-    assert move not in printed(ledger=[NARROWED | {"low": 1e-5, "reason": "they crowd"}, CHOSEN])
-    assert move not in printed(ledger=[NARROWED | {"edge": "both"}, CHOSEN])
+def test_an_open_edge_offers_a_wider_study():
+    """Whether an edge is open is told from the ledger's fields, whatever the reason's words."""
+    move = "then move the high of learning_rate above 0.01"
+    assert f"{move} there" in printed()
+    assert move not in printed(ledger=[NARROWED | {"edge": None, "reason": "they crowd"}, CHOSEN])
     lower = {"low": 1e-6, "high": 1e-5, "edge": "lower"}
     assert "move the low of learning_rate below 1e-06" in printed(ledger=[NARROWED | lower])
+    both = NARROWED | {"low": 1e-6, "edge": "both", "decision": "kept"}
+    said = "move the low of learning_rate below 1e-06 and the high of learning_rate above 0.01"
+    assert said in printed(ledger=[both])
 
 
-def test_an_edge_that_the_posterior_opened_needs_no_wider_study():
-    """A range that ends where the study says that it must does: it could go no further."""
-    move = "then move the high of learning_rate above 0.01 there"
-    row = NARROWED | {"rule": "box of the posterior's maxima", "low": 1e-5}
-    assert move in printed(ledger=[row])
-    assert move not in printed(ledger=[row | {"decision": "widened", "high": 0.1}])
-    assert move not in printed(ledger=[row | {"edge": None}])
+def test_an_edge_that_was_opened_needs_no_wider_study():
+    """What the limits allowed was done; what they did not is a limit to move."""
+    limited = {"low": 1e-6, "high": 1e-2, "scale": "log", "limits": [1e-6, 1.0]}
+    spec = StudySpec.model_validate({"name": "a", "space": {"learning_rate": limited}})
+    study = replace(STUDY, spec=spec)
+    opened = NARROWED | {"high": 1.0, "decision": "widened"}
+    assert "learning_rate above" not in printed(ledger=[opened], study=study)
+    at_limit = opened | {"low": 0.1, "previous": [1e-3, 1.0], "decision": "narrowed"}
+    text = printed(ledger=[at_limit], study=study)
+    assert "then move the upper limit of learning_rate above 1 there" in text
 
 
-def test_an_edge_that_was_crowded_in_an_earlier_round_is_still_said():
-    """The newest reason of each dimension, and before it the round that crowded an edge."""
+def test_an_edge_that_was_open_in_an_earlier_round_is_still_said():
+    """The newest reason of each dimension, and before it the round that found an open edge."""
     newest = NARROWED | {"round": 3, "low": 2e-3, "previous": [1e-3, 1e-2], "reason": "newest"}
+    newest |= {"edge": None}
     text = printed(ledger=[NARROWED, newest])
     assert "learning_rate: newest. learning_rate, after round 1: any words at all." in text
 
