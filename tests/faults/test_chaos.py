@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from hpsearch.final import open_sealed_test
+from hpsearch.search.noise import CONFIGURATIONS, SEEDS
 from hpsearch.worker import WorkerOptions, run_worker
 from tests.acceptance.conftest import Command, begin, comparable, until
 from tests.faults.chaos import Chaos
@@ -202,6 +203,7 @@ def planned(folder: Path) -> Counter[tuple[str, str]]:
     return Counter(
         {
             ("search", "complete"): search["rounds"] * search["trials"],
+            ("repeat", "complete"): CONFIGURATIONS * SEEDS,
             ("confirmation", "complete"): confirmation["finalists"] * confirmation["seeds"],
             ("final", "complete"): 1,
         }

@@ -87,6 +87,7 @@ def test_killed_workers_and_start_lose_nothing(
     trials = hpsearch.json("trials", "slow")
     assert Counter((t["purpose"], t["state"]) for t in trials) == {
         ("search", "complete"): 80,
+        ("repeat", "complete"): 16,
         ("confirmation", "complete"): 6,
         ("final", "complete"): 1,
     }
@@ -192,7 +193,7 @@ def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started:
     assert hpsearch.apart("start", file, *short).returncode == 0
     assert counted(hpsearch, "attempts > 1") > 0
     assert counted(hpsearch, "losses > 0") == 0
-    assert counted(hpsearch, "state = 'complete'") == 37
+    assert counted(hpsearch, "state = 'complete'") == 41
 
 
 @pytest.mark.slow
