@@ -118,6 +118,7 @@ class SearchSpec(Table):
     waves: Count | None = None
     narrowing: Literal["auto", "posterior", "elites"] = "elites"
     seeds: Literal["common", "fresh"] | None = None
+    control: Literal["random", "tpe"] | None = None
 
 
 class ConfirmationSpec(Table):
@@ -245,11 +246,26 @@ class StudySpec(Table):
                 f'[search] waves = {self.search.waves}: only sampler = "auto" plans a round in '
                 "parts; write that, or leave waves out"
             )
+        if self.search.control is not None:
+            yield from self._nothing_to_compare(self.search.control)
         limited = [d.name for d in self.space.dimensions if d.limits is not None]
         if limited and self.narrowing == "elites":
             yield (
                 f'[space] {limited[0]}.limits: narrowing = "elites" never opens an edge; write '
                 'narrowing = "posterior" under [search], or leave limits out'
+            )
+
+    def _nothing_to_compare(self, control: str) -> Iterator[str]:
+        """Why a control arm would say nothing about this study."""
+        if self.is_grid:
+            yield (
+                f'[search] control = "{control}": a grid narrows nothing, so there is nothing to '
+                "compare; leave control out"
+            )
+        elif not self.confirms:
+            yield (
+                f'[search] control = "{control}": winners are compared over the seeds of their '
+                "confirmation; write finalists = 5 under [confirmation], or leave control out"
             )
 
     def _read_by_nobody(self) -> Iterator[str]:
@@ -373,6 +389,11 @@ class StudySpec(Table):
     def planned_trials(self) -> int:
         """Search trials over all rounds."""
         return self.rounds * self.trials
+
+    @property
+    def control_trials(self) -> int:
+        """Trials of the control arm, as many as the search has; 0 where there is none."""
+        return 0 if self.search.control is None else self.planned_trials
 
     @property
     def figures(self) -> tuple[FigureName, ...]:

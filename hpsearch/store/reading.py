@@ -36,6 +36,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         search = _states(connection, study.id, Purpose.SEARCH)
         repeats = _states(connection, study.id, Purpose.CONFIRMATION)
         rounds = _rounds(connection, study.id)
+        control = _control(connection, now)
         test = figure(connection, study.id)
         failures = _failures(connection, study.id)
         seconds = float((now.completed or clock(connection)) - now.created)
@@ -50,7 +51,8 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "workers": workers,
         "rounds": rounds,
         "confirmation": _repeats(repeats),
-        "winner": now.winner,
+        "winner": _winner(now),
+        "control": control,
         "test": test,
         "has_test_rows": now.spec.holds_out,
         "failures": failures,
@@ -120,12 +122,16 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         states = _counted(connection, tables.trial.c.round_id == row.id) if row else {}
         best = _best_score(connection, study.id)
         repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
+        control = _planned(connection, study.id, Purpose.CONTROL)
     finished = sum(states.get(state, 0) for state in FINISHED)
     done, trials = study.spec.planned_trials, study.spec.trials
     if row is not None and row.purpose == Purpose.SEARCH:
         done = trials * (row.number - 1) + finished
     elif row is not None and row.purpose == Purpose.REPEAT:
         done, repeats = trials * row.number, _repeats(states)
+    controlled = control
+    if row is not None and row.purpose == Purpose.CONTROL:
+        controlled -= row.planned - finished
     return {
         "best_score": best,
         "purpose": row.purpose if row else None,
@@ -133,6 +139,7 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         "running": states.get(TrialState.RUNNING, 0),
         "search_done": done,
         "repeats": repeats,
+        "control": {"planned": control, "finished": controlled} if control else None,
     }
 
 
@@ -237,6 +244,63 @@ def _best_score(connection: Connection, study_id: int) -> float | None:
         )
     )
     return best
+
+
+def _planned(connection: Connection, study_id: int, purpose: Purpose) -> int:
+    """Trials of all rounds of a purpose that have been opened."""
+    round_ = tables.round_.c
+    mine = (round_.study_id == study_id) & (round_.purpose == purpose)
+    return int(connection.scalar(select(func.sum(round_.planned)).where(mine)) or 0)
+
+
+def _winner(study: StoredStudy) -> JSON | None:
+    """Without what stands beside it."""
+    return study.winner and {key: study.winner[key] for key in study.winner if key != "control"}
+
+
+def _control(connection: Connection, study: StoredStudy) -> JSON | None:
+    """How far the control arm is and what it came to; None where the study has none."""
+    if study.spec.search.control is None:
+        return None
+    trial, planned = tables.trial.c, study.spec.control_trials
+    mine = (trial.study_id == study.id) & (trial.purpose == Purpose.CONTROL)
+    states = _counted(connection, mine & (trial.number < planned))
+    found = (study.winner or {}).get("control") or {}
+    best = {
+        str(arm): _best_so_far(connection, study.id, arm, planned)
+        for arm in (Purpose.SEARCH, Purpose.CONTROL)
+    }
+    return {
+        "sampler": study.spec.search.control,
+        "planned": planned,
+        **{state: states.get(state, 0) for state in FINISHED},
+        "repeats": _repeats(_counted(connection, mine & (trial.number >= planned))),
+        "winner": found.get("winner"),
+        "difference": found.get("difference"),
+        "best_so_far": best,
+    }
+
+
+def _best_so_far(
+    connection: Connection, study_id: int, purpose: Purpose, planned: int
+) -> list[list[float]]:
+    """[trials, best score of so many] wherever it rose, in the order of the trials' numbers."""
+    trial = tables.trial.c
+    rows = connection.execute(
+        select(trial.number, trial.score)
+        .where(
+            trial.study_id == study_id,
+            trial.purpose == purpose,
+            trial.state == TrialState.COMPLETE,
+            trial.number < planned,
+        )
+        .order_by(trial.number)
+    )
+    steps: list[list[float]] = []
+    for number, score in rows:
+        if not steps or score > steps[-1][1]:
+            steps.append([number + 1, score])
+    return steps
 
 
 def _rounds(connection: Connection, study_id: int) -> list[JSON]:
