@@ -141,7 +141,9 @@ class ConfirmationSpec(Table):
         return self
 
 
-FigureName = Literal["best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table"]
+FigureName = Literal[
+    "best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table", "control"
+]
 
 
 class Published(Table):
@@ -402,7 +404,9 @@ class StudySpec(Table):
             return self.report.figures
         if self.training.length.count == 0:
             return ("layers",)
-        return ("loss-curves",) if self.is_grid else ("best-trials",)
+        if self.is_grid:
+            return ("loss-curves",)
+        return ("best-trials",) if self.search.control is None else ("best-trials", "control")
 
     def document(self) -> dict[str, Any]:
         """JSON form; `StudySpec.from_document` reads it back equal."""

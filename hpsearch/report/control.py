@@ -58,6 +58,6 @@ def _certainty(difference: JSON) -> str:
     if difference["interval"] is None:
         return "over a single seed: perhaps by chance"
     low, high = difference["interval"]
-    chance = ": perhaps by chance" if low <= 0 <= high else ""
+    chance = ": perhaps by chance" if low <= 0 <= high and difference["mean"] else ""
     seeds = count(difference["seeds"], "common seed")
     return f"95 % interval {low:.4f} .. {high:.4f} over {seeds}{chance}"
