@@ -384,8 +384,8 @@ def _launcher(options: StartOptions, study: str) -> Launcher:
 
 def _progress(database: Database, study: StoredStudy, workers: int, seconds: float) -> Progress:
     work = open_work(database, study)
-    nothing = {"planned": 0, "finished": 0}
-    repeats, control = work["repeats"] or nothing, work["control"] or nothing
+    none = {"planned": 0, "finished": 0}
+    repeats, control = work["repeats"] or none, work["control"] or none
     return Progress(
         phase=work["purpose"],
         round=work["round"],
@@ -396,7 +396,7 @@ def _progress(database: Database, study: StoredStudy, workers: int, seconds: flo
         running=work["running"],
         repeats=repeats["planned"],
         repeated=repeats["finished"],
-        control=max(control["planned"], study.spec.control_trials),
+        control=control["planned"],
         controlled=control["finished"],
         seconds=seconds,
     )

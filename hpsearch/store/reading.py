@@ -10,7 +10,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from hpsearch.search.elites import elites
 from hpsearch.seeds import Purpose
@@ -122,16 +122,13 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         states = _counted(connection, tables.trial.c.round_id == row.id) if row else {}
         best = _best_score(connection, study.id)
         repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
-        control = _planned(connection, study.id, Purpose.CONTROL)
-    finished = sum(states.get(state, 0) for state in FINISHED)
+        finished = sum(states.get(state, 0) for state in FINISHED)
+        control = _control_work(connection, study, row, finished)
     done, trials = study.spec.planned_trials, study.spec.trials
     if row is not None and row.purpose == Purpose.SEARCH:
         done = trials * (row.number - 1) + finished
     elif row is not None and row.purpose == Purpose.REPEAT:
         done, repeats = trials * row.number, _repeats(states)
-    controlled = control
-    if row is not None and row.purpose == Purpose.CONTROL:
-        controlled -= row.planned - finished
     return {
         "best_score": best,
         "purpose": row.purpose if row else None,
@@ -139,7 +136,7 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         "running": states.get(TrialState.RUNNING, 0),
         "search_done": done,
         "repeats": repeats,
-        "control": {"planned": control, "finished": controlled} if control else None,
+        "control": control,
     }
 
 
@@ -233,6 +230,30 @@ def _counted(connection: Connection, which: ColumnElement[bool]) -> dict[str, in
     return {name: int(count) for name, count in rows}
 
 
+def _control_work(
+    connection: Connection, study: StoredStudy, row: Row[Any] | None, finished: int
+) -> JSON | None:
+    """Trials of the control arm, with the repeats of its best that are known, and those done.
+
+    Args:
+        connection: The caller's transaction.
+        study: The study.
+        row: The open round.
+        finished: How many of its trials are.
+    """
+    planned = study.spec.control_trials
+    if not planned:
+        return None
+    if row is None or row.purpose == Purpose.FINAL:
+        return {"planned": planned, "finished": planned}
+    if row.purpose != Purpose.CONTROL:
+        return {"planned": planned, "finished": 0}
+    # All that have a lower number than the round's are done.
+    number, round_id = tables.trial.c.number, tables.trial.c.round_id
+    first = connection.scalar(select(func.min(number)).where(round_id == row.id)) or 0
+    return {"planned": first + row.planned, "finished": first + finished}
+
+
 def _best_score(connection: Connection, study_id: int) -> float | None:
     """Of the search; only complete trials have one, and by that the index is entered."""
     trial = tables.trial.c
@@ -244,13 +265,6 @@ def _best_score(connection: Connection, study_id: int) -> float | None:
         )
     )
     return best
-
-
-def _planned(connection: Connection, study_id: int, purpose: Purpose) -> int:
-    """Trials of all rounds of a purpose that have been opened."""
-    round_ = tables.round_.c
-    mine = (round_.study_id == study_id) & (round_.purpose == purpose)
-    return int(connection.scalar(select(func.sum(round_.planned)).where(mine)) or 0)
 
 
 def _winner(study: StoredStudy) -> JSON | None:

@@ -195,12 +195,12 @@ def test_how_far_it_is_can_be_asked(database, controlled, work, quick_objective)
                 assert now["control"]["finished"] == done
                 seen[now["round"]] = now["control"]["planned"]
             else:
-                assert now["control"] is None
+                assert now["control"] == {"planned": TRIALS, "finished": 0}
             return super().run(*arguments)
 
     after = work(controlled, Watched())
     assert seen == {1: TRIALS, 2: TRIALS + 4}
-    assert open_work(database, after)["control"] == {"planned": 28, "finished": 28}
+    assert open_work(database, after)["control"] == {"planned": TRIALS, "finished": TRIALS}
 
 
 def test_its_document_says_what_it_came_to(database, finished):
