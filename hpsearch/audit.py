@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hpsearch.findings import Finding, Verdict
+from hpsearch.search.control import Control
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, declared
 from hpsearch.search.narrowing import Known
@@ -45,6 +47,7 @@ class Decided:
         ledger: The rows of every round that must be there.
         complete: Whether the search is over; None where its rows do not allow to say so.
         winner: The winner then, None where no trial has a score.
+        control: What the control arm came to then.
         problem: Why nothing could be decided from the last of the rounds, else None.
     """
 
@@ -52,6 +55,7 @@ class Decided:
     ledger: dict[int, tuple[LedgerRow, ...]]
     complete: bool | None
     winner: Winner | None = None
+    control: Control | None = None
     problem: str | None = None
 
 
@@ -62,7 +66,7 @@ def decide_again(record: StudyRecord) -> Decided:
     rounds: list[tuple[RoundPlan, RecordedRound | None]] = []
     ledger = {1: tuple(declared(study.spec.space))}
     plan: RoundPlan | None = first_round(SearchDesign.of(study.spec))
-    winner = None
+    winner, control = None, None
     while plan is not None:
         found = recorded.get((plan.purpose, plan.number))
         rounds.append((plan, found))
@@ -78,8 +82,8 @@ def decide_again(record: StudyRecord) -> Decided:
             return Decided(tuple(rounds), ledger, complete=None, problem=problem)
         if closing.ledger:
             ledger[plan.number + 1] = closing.ledger
-        plan, winner = closing.following, closing.winner
-    return Decided(tuple(rounds), ledger, complete=True, winner=winner)
+        plan, winner, control = closing.following, closing.winner, closing.control
+    return Decided(tuple(rounds), ledger, complete=True, winner=winner, control=control)
 
 
 def _closed(
@@ -113,18 +117,26 @@ def _known(record: StudyRecord, plan: RoundPlan) -> Known:
     last = plan.number * record.study.spec.trials - 1
     if plan.purpose == Purpose.SEARCH:
         last = max((trial.number for trial in plan.trials), default=-1)
-    whole = plan.purpose == Purpose.CONFIRMATION
+    whole = plan.purpose in {Purpose.CONFIRMATION, Purpose.CONTROL}
     history = [o for o in record.history if whole or o.number <= last]
     before = plan.purpose == Purpose.SEARCH and plan.number == 1
     repeats = () if before else record.outcomes(Purpose.REPEAT)
-    number = plan.number if plan.purpose == Purpose.CONFIRMATION else 0
-    confirmed = record.outcomes(Purpose.CONFIRMATION, up_to=number)
+    confirmed = record.outcomes(Purpose.CONFIRMATION, up_to=_last_known(plan, Purpose.CONFIRMATION))
+    control = record.outcomes(Purpose.CONTROL, up_to=_last_known(plan, Purpose.CONTROL))
     return Known(
         history=lambda: history,
         repeats=lambda: repeats,
         confirmed=lambda: confirmed,
         validation_rows=record.study.validation_rows,
+        control=lambda: control,
     )
+
+
+def _last_known(plan: RoundPlan, purpose: Purpose) -> float:
+    """The last round of a purpose that was over by then; 0 where none was."""
+    if plan.purpose == purpose:
+        return plan.number
+    return math.inf if plan.purpose == Purpose.CONTROL else 0
 
 
 def audit(record: StudyRecord) -> Iterator[Finding]:
@@ -250,7 +262,8 @@ def _winner(record: StudyRecord, decided: Decided) -> Iterator[str]:
     state = "complete" if decided.complete else "running"
     if record.study.state != state:
         yield f"the study says it is {record.study.state}, its rounds say {state}"
-    wanted = None if decided.winner is None else json.loads(winner_text(decided.winner))
+    winner, control = decided.winner, decided.control
+    wanted = None if winner is None else json.loads(winner_text(winner, control))
     if record.study.winner != wanted:
         yield f"{_plainly(record.study.winner)} in the database, {_plainly(wanted)} decided again"
 

@@ -118,6 +118,7 @@ class SearchSpec(Table):
     waves: Count | None = None
     narrowing: Literal["auto", "posterior", "elites"] = "elites"
     seeds: Literal["common", "blocks", "fresh"] | None = None
+    control: Literal["random", "tpe"] | None = None
 
 
 class ConfirmationSpec(Table):
@@ -140,7 +141,9 @@ class ConfirmationSpec(Table):
         return self
 
 
-FigureName = Literal["best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table"]
+FigureName = Literal[
+    "best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table", "control"
+]
 
 
 class Published(Table):
@@ -244,6 +247,21 @@ class StudySpec(Table):
             yield (
                 f'[search] waves = {self.search.waves}: only sampler = "auto" plans a round in '
                 "parts; write that, or leave waves out"
+            )
+        if self.search.control is not None:
+            yield from self._nothing_to_compare(self.search.control)
+
+    def _nothing_to_compare(self, control: str) -> Iterator[str]:
+        """Why a control arm would say nothing about this study."""
+        if self.is_grid:
+            yield (
+                f'[search] control = "{control}": a grid narrows nothing, so there is nothing to '
+                "compare; leave control out"
+            )
+        elif not self.confirms:
+            yield (
+                f'[search] control = "{control}": winners are compared over the seeds of their '
+                "confirmation; write finalists = 5 under [confirmation], or leave control out"
             )
 
     def _read_by_nobody(self) -> Iterator[str]:
@@ -370,13 +388,20 @@ class StudySpec(Table):
         return self.rounds * self.trials
 
     @property
+    def control_trials(self) -> int:
+        """Trials of the control arm, as many as the search has; 0 where there is none."""
+        return 0 if self.search.control is None else self.planned_trials
+
+    @property
     def figures(self) -> tuple[FigureName, ...]:
         """The figures the file names, else what shows a study of this kind best."""
         if self.report.figures is not None:
             return self.report.figures
         if self.training.length.count == 0:
             return ("layers",)
-        return ("loss-curves",) if self.is_grid else ("best-trials",)
+        if self.is_grid:
+            return ("loss-curves",)
+        return ("best-trials",) if self.search.control is None else ("best-trials", "control")
 
     def document(self) -> dict[str, Any]:
         """JSON form; `StudySpec.from_document` reads it back equal."""

@@ -100,7 +100,7 @@ def overridden(spec: StudySpec, **overrides: Any) -> StudySpec:
 
     Args:
         spec: The study as its file has it.
-        **overrides: `name`, `seed`, `rounds` or `trials`; None leaves a value as it is.
+        **overrides: `name`, `seed`, `rounds`, `trials` or `control`; None leaves a value as it is.
 
     Raises:
         StudyFileError: If a value is not one the study file could have.

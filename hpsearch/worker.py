@@ -31,7 +31,7 @@ from hpsearch.search.design import SearchDesign
 from hpsearch.search.narrowing import Known
 from hpsearch.search.rounds import Closing, close_round
 from hpsearch.search.sampling import suggest
-from hpsearch.seeds import Purpose, plan_seed
+from hpsearch.seeds import Purpose, control_seed, plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
 from hpsearch.store.claims import known_trials, set_values
@@ -47,6 +47,7 @@ from hpsearch.store.workers import (
     worker_stopped,
     workers_heard_of,
 )
+from hpsearch.study import StudySpec
 
 # How long a worker without work sleeps before it looks again; doubled up to the second value.
 _IDLE_SECONDS = (0.02, 0.25)
@@ -297,11 +298,19 @@ class Worker:
             return planned
         finished, running = known_trials(self._database, self._study.id, claim)
         spec = self._study.spec
-        seed = plan_seed(spec.seed, claim.round) + open_[0].number
-        points = suggest(spec.search.sampler, claim.box, finished, running, len(open_), seed)
+        sampler, first = _proposer(spec, claim)
+        seed = first + open_[0].number
+        points = suggest(sampler, claim.box, finished, running, len(open_), seed)
         suggested = {trial.id: point for trial, point in zip(open_, points, strict=True)}
         set_values(self._database, claim, spec.space, suggested)
         return planned | suggested
+
+
+def _proposer(spec: StudySpec, claim: Claim) -> tuple[str, int]:
+    """Who suggests values for the trials of a claim, and the seed of the first."""
+    if claim.purpose == Purpose.CONTROL:
+        return str(spec.search.control), control_seed(spec.seed)
+    return spec.search.sampler, plan_seed(spec.seed, claim.round)
 
 
 def close_finished_round(database: Database, study: StoredStudy, worker_id: int) -> bool:
@@ -327,6 +336,7 @@ def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closin
         repeats=partial(history, database, study.id, Purpose.REPEAT),
         confirmed=partial(history, database, study.id, Purpose.CONFIRMATION),
         validation_rows=study.validation_rows,
+        control=partial(history, database, study.id, Purpose.CONTROL),
     )
     return close_round(SearchDesign.of(study.spec), task.done, known)
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.findings import Commands
+from hpsearch.report.control import control_lines, control_plan
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
@@ -26,20 +27,25 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
     Args:
         console: Where to print.
         study: The study.
-        done: Search trials that are finished.
+        done: Trials that are finished, of the search and of the control arm.
         resumed: Whether it was begun before.
     """
     spec = study.spec
     plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
+    control, trials = control_plan(spec), spec.planned_trials + spec.control_trials
     if study.state == "complete":
         console.print(f"[bold]{study.name}[/]: already finished; nothing is trained again.")
     elif resumed:
         console.print(
-            f"[bold]{study.name}[/]: going on with {plan}; {done} of {spec.planned_trials} done."
+            f"[bold]{study.name}[/]: going on with {plan}{control and f' and {control}'}; "
+            f"{done} of {trials} done."
         )
     else:
         names = ", ".join(spec.space.names)
-        console.print(f"[bold]{study.name}[/]: {plan}, {length_text(spec)} each, over {names}.")
+        console.print(
+            f"[bold]{study.name}[/]: {plan}, {length_text(spec)} each, over {names}"
+            f"{control and f'; then {control}'}."
+        )
 
 
 def print_result(
@@ -69,6 +75,7 @@ def print_result(
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
         "Ledger": _findings(study, ledger),
         "Winner": _winner(study, document),
+        "Control": control_lines(document),
         "Test": _test(study.name, document["test"]) or _sealed(study, document),
         "Next": _next(study, document, ledger, commands),
     }
@@ -86,8 +93,10 @@ def print_test(console: Console, name: str, test: JSON | None) -> None:
 
 def print_interrupted(console: Console, study: StoredStudy, document: JSON) -> None:
     """What is safe, and how to go on."""
+    arms = [document, document["control"]] if document["control"] else [document]
+    done, planned = sum(map(finished_trials, arms)), sum(arm["planned"] for arm in arms)
     console.print(
-        f"[bold]{study.name}[/]: stopped with {finished_trials(document)} of {document['planned']} "
+        f"[bold]{study.name}[/]: stopped with {done} of {planned} "
         "trials done; nothing is lost. The same command goes on."
     )
 

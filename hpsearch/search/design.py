@@ -33,6 +33,7 @@ class SearchDesign:
         winner_repeats: Over how many more the winner, whose score is then theirs.
         shape: Name of what can be trained side by side, for given values.
         simplicity: How simple a network with given values is: of two tuples the smaller is simpler.
+        control: Who places the trials of the control arm; None where there is none.
     """
 
     space: Box
@@ -49,6 +50,7 @@ class SearchDesign:
     winner_repeats: int
     shape: Callable[[dict[str, Value]], str | None] = lambda _values: None
     simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: ()
+    control: str | None = None
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
@@ -68,7 +70,13 @@ class SearchDesign:
             winner_repeats=spec.confirmation.winner_seeds,
             shape=lambda values: spec.settings(values).shape_digest,
             simplicity=lambda values: _simplicity(spec.settings(values)),
+            control=spec.search.control,
         )
+
+    @property
+    def planned(self) -> int:
+        """Trials of the search over all rounds; the control arm has as many."""
+        return self.rounds * self.trials
 
     @property
     def is_grid(self) -> bool:

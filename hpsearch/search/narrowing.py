@@ -29,12 +29,14 @@ class Known:
         repeats: All finished repeats of trials of the first round.
         confirmed: All finished repeats of finalists.
         validation_rows: Rows behind each score.
+        control: All finished trials of the control arm and repeats of its best, in number order.
     """
 
     history: Callable[[], Sequence[Outcome]]
     repeats: Callable[[], Sequence[Outcome]]
     confirmed: Callable[[], Sequence[Outcome]]
     validation_rows: int
+    control: Callable[[], Sequence[Outcome]] = tuple
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,17 @@ def _by_posterior(
     except (ValueError, np.linalg.LinAlgError):
         return None
     return Narrowing(tuple(rows), Model(noise, tuple(landscape.surrogate.parameters.tolist())))
+
+
+def fitted_model(design: SearchDesign, known: Known) -> Model | None:
+    """A surrogate of all trials; None where the rule uses none, or none can be fitted."""
+    if design.rule != "posterior":
+        return None
+    try:
+        landscape, noise = fitted_landscape(design, known)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    return Model(noise, tuple(landscape.surrogate.parameters.tolist()))
 
 
 def fitted_landscape(

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 
 from hpsearch.search import posterior
+from hpsearch.search.control import Control, compare, control_points
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, box_of, declared
-from hpsearch.search.narrowing import MOST_TRIALS, Known, Model, fitted_landscape, narrow
+from hpsearch.search.narrowing import (
+    MOST_TRIALS,
+    Known,
+    Model,
+    fitted_landscape,
+    fitted_model,
+    narrow,
+)
 from hpsearch.search.noise import SEEDS, repeated
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.proposals import propose, wave_sizes
@@ -83,13 +91,16 @@ class Closing:
     Attributes:
         ledger: The ranges decided from the round, empty where none are.
         following: The round that opens now, None after the last.
-        winner: Known once the confirmation is closed, or the last round where there is none.
+        winner: Known once the confirmation is closed, or the last round where there is none; with
+            a control arm, once that is.
+        control: What the control arm has come to, known with the winner.
         wave: More trials of the same round, which then goes on instead of being closed.
     """
 
     ledger: tuple[LedgerRow, ...] = ()
     following: RoundPlan | None = None
     winner: Winner | None = None
+    control: Control | None = None
     wave: tuple[PlannedTrial, ...] = ()
 
     @property
@@ -134,7 +145,9 @@ def close_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
             by them, and after the last.
     """
     if done.purpose == Purpose.CONFIRMATION:
-        return _close_confirmation(design, done, known.confirmed())
+        return _close_confirmation(design, done, known)
+    if done.purpose == Purpose.CONTROL:
+        return _close_control(design, done, known)
     if done.purpose == Purpose.SEARCH and done.finished < design.trials:
         return Closing(wave=_next_wave(design, done, known))
     if done.purpose == Purpose.SEARCH and done.number == 1 and design.measures_noise:
@@ -191,10 +204,32 @@ def confirmation_round(
     return RoundPlan(Purpose.CONFIRMATION, 1, box, trials, len(trials))
 
 
-def _close_confirmation(
-    design: SearchDesign, done: DoneRound, repeats: Sequence[Outcome]
-) -> Closing:
-    """Run on those that cannot be told apart, measure the winner, or name it."""
+def _close_confirmation(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
+    """Go on with the repeats, begin the control arm, or end with the winner."""
+    repeats = known.confirmed()
+    found = _after_repeats(design, repeats)
+    if isinstance(found, _Further):
+        first = max(outcome.number for outcome in repeats) + 1
+        return Closing(following=_further_round(design, done, found, first))
+    if found is None or design.control is None:
+        return Closing(winner=found)
+    return Closing(following=_control_round(design))
+
+
+@dataclass(frozen=True)
+class _Further:
+    """Who meets which seeds next."""
+
+    configurations: Sequence[dict[str, Value]]
+    seeds: Sequence[int]
+
+
+def _after_repeats(design: SearchDesign, repeats: Sequence[Outcome]) -> _Further | Winner | None:
+    """Run on those that cannot be told apart, measure the winner, or name it.
+
+    Returns:
+        None where no repeat has a score.
+    """
     racing = [o for o in repeats if o.replicate < design.most_repeats]
     measured = [o for o in repeats if o.replicate >= design.most_repeats]
     if design.races:
@@ -203,28 +238,22 @@ def _close_confirmation(
         found = Race((), design.repeats, choose_winner(racing))
     winner, most = found.winner, design.most_repeats
     if winner is None:
-        return Closing()
+        return None
     if len(found.running) > 1 and found.seeds < most and not measured:
-        configurations, seeds = found.running, range(found.seeds, most)[:_MORE_SEEDS]
-    elif design.winner_repeats and not measured:
-        configurations = (winner.candidate.values,)
+        return _Further(found.running, range(found.seeds, most)[:_MORE_SEEDS])
+    if design.winner_repeats and not measured:
         seeds = range(most, most + design.winner_repeats)
-    else:
-        return Closing(winner=measured_winner(winner, measured))
-    return Closing(following=_further_seeds(design, done, repeats, configurations, seeds))
+        return _Further((winner.candidate.values,), seeds)
+    return measured_winner(winner, measured)
 
 
-def _further_seeds(
-    design: SearchDesign,
-    done: DoneRound,
-    repeats: Sequence[Outcome],
-    configurations: Sequence[dict[str, Value]],
-    seeds: Sequence[int],
+def _further_round(
+    design: SearchDesign, done: DoneRound, further: _Further, first: int
 ) -> RoundPlan:
-    """Another round of the confirmation, whose trials go on with the numbers."""
-    first = max(outcome.number for outcome in repeats) + 1
+    """Another round of repeats, numbered from `first` on; the control's meet the same seeds."""
+    configurations, seeds = further.configurations, further.seeds
     trials = _over_seeds(design, Purpose.CONFIRMATION, configurations, seeds, first)
-    return RoundPlan(Purpose.CONFIRMATION, done.number + 1, done.box, trials, len(trials))
+    return RoundPlan(done.purpose, done.number + 1, done.box, trials, len(trials))
 
 
 def _repeat_round(design: SearchDesign, done: DoneRound) -> RoundPlan:
@@ -249,6 +278,62 @@ def _over_seeds(
         PlannedTrial(n, r, trial_seed(design.seed, purpose, 1, r), values, design.shape(values))
         for n, (r, values) in enumerate(pairs, start=first)
     )
+
+
+# ------------------------------------------------------------------- control arm
+
+
+def _control_round(design: SearchDesign) -> RoundPlan:
+    """As many trials as the search has, in the widest box, with seeds of their own."""
+    points = control_points(design)
+    trials = tuple(_control_trial(design, index, values) for index, values in enumerate(points))
+    return RoundPlan(Purpose.CONTROL, 1, design.space.widest, trials, len(trials))
+
+
+def _control_trial(
+    design: SearchDesign, index: int, values: dict[str, Value] | None
+) -> PlannedTrial:
+    """Common seeds are shared by as many trials as share one in the search."""
+    round_ = index // design.trials
+    replicate = round_ if design.seeds == "common" else _replicate(design, 0, index)
+    seed = trial_seed(design.seed, Purpose.CONTROL, 1, replicate)
+    return PlannedTrial(index, replicate, seed, values, _shape(design, values))
+
+
+def _close_control(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
+    """Repeat the control's best as those of the search were, then compare the winners."""
+    trials, repeats = _control_outcomes(design, known)
+    found: _Further | Winner | None
+    if done.number == 1:
+        best = _control_finalists(design, known, trials)
+        found = _Further(best, range(design.repeats)) if best else None
+    else:
+        found = _after_repeats(design, repeats)
+    if isinstance(found, _Further):
+        first = max((o.number for o in repeats), default=design.planned - 1) + 1
+        return Closing(following=_further_round(design, done, found, first))
+    confirmed = known.confirmed()
+    winner = _after_repeats(design, confirmed)
+    if isinstance(winner, _Further):
+        raise TypeError("the control arm was begun before the confirmation was over")
+    return Closing(winner=winner, control=compare(design, (winner, found), (confirmed, repeats)))
+
+
+def _control_outcomes(
+    design: SearchDesign, known: Known
+) -> tuple[Sequence[Outcome], Sequence[Outcome]]:
+    """Trials of the control arm, and repeats of its best."""
+    outcomes = known.control()
+    trials = [o for o in outcomes if o.number < design.planned]
+    return trials, outcomes[len(trials) :]
+
+
+def _control_finalists(
+    design: SearchDesign, known: Known, trials: Sequence[Outcome]
+) -> list[dict[str, Value]]:
+    """Found as those of the search are, from nothing but the control's own trials."""
+    own = replace(known, history=lambda: trials, repeats=tuple)
+    return _finalists(design, own, fitted_model(design, own))
 
 
 # ------------------------------------------------------------------------- waves
@@ -324,5 +409,9 @@ def _trial(
     design: SearchDesign, number: int, replicate: int, index: int, values: dict[str, Value] | None
 ) -> PlannedTrial:
     seed = trial_seed(design.seed, Purpose.SEARCH, number, replicate)
-    shape = None if values is None else design.shape(values)
+    shape = _shape(design, values)
     return PlannedTrial((number - 1) * design.trials + index, replicate, seed, values, shape)
+
+
+def _shape(design: SearchDesign, values: dict[str, Value] | None) -> str | None:
+    return None if values is None else design.shape(values)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from hpsearch.search.elites import elites
 from hpsearch.search.noise import noise_of
@@ -37,6 +37,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         search = _states(connection, study.id, Purpose.SEARCH)
         repeats = _states(connection, study.id, Purpose.CONFIRMATION)
         rounds = _rounds(connection, study.id)
+        control = _control(connection, now)
         test = figure(connection, study.id)
         failures = _failures(connection, study.id)
         seconds = float((now.completed or clock(connection)) - now.created)
@@ -51,7 +52,8 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "workers": workers,
         "rounds": rounds,
         "confirmation": _repeats(repeats),
-        "winner": now.winner,
+        "winner": _winner(now),
+        "control": control,
         "test": test,
         "has_test_rows": now.spec.holds_out,
         "failures": failures,
@@ -139,7 +141,8 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         states = _counted(connection, tables.trial.c.round_id == row.id) if row else {}
         best = _best_score(connection, study.id)
         repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
-    finished = sum(states.get(state, 0) for state in FINISHED)
+        finished = sum(states.get(state, 0) for state in FINISHED)
+        control = _control_work(connection, study, row, finished)
     done, trials = study.spec.planned_trials, study.spec.trials
     if row is not None and row.purpose == Purpose.SEARCH:
         done = trials * (row.number - 1) + finished
@@ -152,6 +155,7 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         "running": states.get(TrialState.RUNNING, 0),
         "search_done": done,
         "repeats": repeats,
+        "control": control,
     }
 
 
@@ -245,6 +249,30 @@ def _counted(connection: Connection, which: ColumnElement[bool]) -> dict[str, in
     return {name: int(count) for name, count in rows}
 
 
+def _control_work(
+    connection: Connection, study: StoredStudy, row: Row[Any] | None, finished: int
+) -> JSON | None:
+    """Trials of the control arm, with the repeats of its best that are known, and those done.
+
+    Args:
+        connection: The caller's transaction.
+        study: The study.
+        row: The open round.
+        finished: How many of its trials are.
+    """
+    planned = study.spec.control_trials
+    if not planned:
+        return None
+    if row is None or row.purpose == Purpose.FINAL:
+        return {"planned": planned, "finished": planned}
+    if row.purpose != Purpose.CONTROL:
+        return {"planned": planned, "finished": 0}
+    # All that have a lower number than the round's are done.
+    number, round_id = tables.trial.c.number, tables.trial.c.round_id
+    first = connection.scalar(select(func.min(number)).where(round_id == row.id)) or 0
+    return {"planned": first + row.planned, "finished": first + finished}
+
+
 def _best_score(connection: Connection, study_id: int) -> float | None:
     """Of the search; only complete trials have one, and by that the index is entered."""
     trial = tables.trial.c
@@ -256,6 +284,56 @@ def _best_score(connection: Connection, study_id: int) -> float | None:
         )
     )
     return best
+
+
+def _winner(study: StoredStudy) -> JSON | None:
+    """Without what stands beside it."""
+    return study.winner and {key: study.winner[key] for key in study.winner if key != "control"}
+
+
+def _control(connection: Connection, study: StoredStudy) -> JSON | None:
+    """How far the control arm is and what it came to; None where the study has none."""
+    if study.spec.search.control is None:
+        return None
+    trial, planned = tables.trial.c, study.spec.control_trials
+    mine = (trial.study_id == study.id) & (trial.purpose == Purpose.CONTROL)
+    states = _counted(connection, mine & (trial.number < planned))
+    found = (study.winner or {}).get("control") or {}
+    best = {
+        str(arm): _best_so_far(connection, study.id, arm, planned)
+        for arm in (Purpose.SEARCH, Purpose.CONTROL)
+    }
+    return {
+        "sampler": study.spec.search.control,
+        "planned": planned,
+        **{state: states.get(state, 0) for state in FINISHED},
+        "repeats": _repeats(_counted(connection, mine & (trial.number >= planned))),
+        "winner": found.get("winner"),
+        "difference": found.get("difference"),
+        "best_so_far": best,
+    }
+
+
+def _best_so_far(
+    connection: Connection, study_id: int, purpose: Purpose, planned: int
+) -> list[list[float]]:
+    """[trials, best score of so many] wherever it rose, in the order of the trials' numbers."""
+    trial = tables.trial.c
+    rows = connection.execute(
+        select(trial.number, trial.score)
+        .where(
+            trial.study_id == study_id,
+            trial.purpose == purpose,
+            trial.state == TrialState.COMPLETE,
+            trial.number < planned,
+        )
+        .order_by(trial.number)
+    )
+    steps: list[list[float]] = []
+    for number, score in rows:
+        if not steps or score > steps[-1][1]:
+            steps.append([number + 1, score])
+    return steps
 
 
 def _rounds(connection: Connection, study_id: int) -> list[JSON]:

@@ -250,7 +250,7 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
                 connection, database.storage, task.study_id, optuna_id, declared, following
             )
         if closing.finished:
-            winner = None if closing.winner is None else winner_text(closing.winner)
+            winner = winner_text(closing.winner, closing.control) if closing.winner else None
             connection.execute(
                 update(tables.study)
                 .where(tables.study.c.id == task.study_id)
@@ -319,8 +319,10 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
     return _outcomes(connection, query)
 
 
-def newest_outcomes(connection: Connection, study_id: int, most: int) -> tuple[Outcome, ...]:
-    """Finished search trials with the highest numbers, in number order.
+def newest_outcomes(
+    connection: Connection, study_id: int, purpose: Purpose, most: int
+) -> tuple[Outcome, ...]:
+    """Finished trials of a purpose with the highest numbers, in number order.
 
     However many there are, no more rows are read than these and those of the open round.
     """
@@ -329,7 +331,7 @@ def newest_outcomes(connection: Connection, study_id: int, most: int) -> tuple[O
         select(tables.trial)
         .where(
             columns.study_id == study_id,
-            columns.purpose == Purpose.SEARCH,
+            columns.purpose == purpose,
             # So said, no index on states looks better than the one on numbers.
             columns.state.not_in(UNFINISHED),
         )

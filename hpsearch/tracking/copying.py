@@ -14,6 +14,7 @@ from hpsearch.store.mirroring import RoundRow
 from hpsearch.store.reading import elite_numbers
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import live_workers
+from hpsearch.study import FigureName
 from hpsearch.tracking import content, study_run
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.content import ELITE_TAG, PARENT_TAG, milliseconds, trial_times
@@ -73,7 +74,8 @@ class StudyCopy:
         self._settled_to = 0  # every round up to this row is copied for good
         self._settled: set[int] = set()
         self._signature: object = None
-        self._figures: dict[str, bytes] | None = None  # drawn once the search is over
+        self._drawn: set[FigureName] = set()  # each once, when it is as it will stay
+        self._figures: dict[str, bytes] = {}
         self._row_written = 0.0
         self._finished = 0  # finished trials at the last look
         self._added = 0
@@ -119,7 +121,7 @@ class StudyCopy:
         if signature != self._signature:
             self._study = study_run.update(self._database, self._study, experiment, root)
             # Before the confirmation is over: nobody waits for the drawing then.
-            if study_run.search_is_over(self._database, self._study) and not stopped():
+            if not stopped():
                 self._attach_figures(experiment, root)
             self._signature = signature
         self._tell()
@@ -165,8 +167,11 @@ class StudyCopy:
     # -------------------------------------------------------------------------- parts
 
     def _attach_figures(self, experiment: Experiment, root: KnownRun) -> None:
-        if self._figures is None:
-            self._figures = study_run.figures(self._database, self._study)
+        final = study_run.final_figures(self._database, self._study)
+        new = [name for name in final if name not in self._drawn]
+        if new:
+            self._figures |= study_run.figures(self._database, self._study, new)
+            self._drawn |= set(new)
         for name, picture in self._figures.items():
             experiment.write_bytes(root, name, picture)
 

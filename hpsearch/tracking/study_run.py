@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from hpsearch.seeds import Purpose
 from hpsearch.store.database import Database
 from hpsearch.store.mirroring import rounds_after
 from hpsearch.store.reading import ranges_document, study_document, trials_document
 from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.study import FigureName
 from hpsearch.tracking import overview
 from hpsearch.tracking.content import milliseconds
 from hpsearch.tracking.experiment import Experiment, KnownRun
@@ -47,20 +49,28 @@ def update(
     return study
 
 
-def search_is_over(database: Database, study: StoredStudy) -> bool:
-    """Whether no search trial will come any more, so that figures are as they will stay."""
-    rounds = rounds_after(database, study.id, 0)
-    return study.completed is not None or any(r.purpose != Purpose.SEARCH for r in rounds)
+def final_figures(database: Database, study: StoredStudy) -> list[FigureName]:
+    """The study's figures that are as they will stay: no trial they show will come any more."""
+    wanted = list(study.spec.figures)
+    if study.completed is not None:
+        return wanted
+    rounds = {(row.purpose, row.number) for row in rounds_after(database, study.id, 0)}
+    if (Purpose.CONTROL, 2) in rounds:
+        return wanted
+    searched = (Purpose.CONFIRMATION, 1) in rounds
+    return [name for name in wanted if searched and name != "control"]
 
 
-def figures(database: Database, study: StoredStudy) -> dict[str, bytes]:
-    """The figures of a search that is over, as `hpsearch report` draws them, by artifact name."""
+def figures(
+    database: Database, study: StoredStudy, names: Sequence[FigureName]
+) -> dict[str, bytes]:
+    """Figures as `hpsearch report` draws them, by artifact name."""
     # matplotlib takes half a second to import, so not before there is something to draw.
     from hpsearch.report.figures.drawing import draw
     from hpsearch.report.figures.material import Material
 
     material = Material.of(study.spec, trials_document(database, study))
-    files = draw(material, study.spec.figures).files
+    files = draw(material, names).files
     return {f"{_FIGURES}/{name}": content for name, content in files.items()}
 
 

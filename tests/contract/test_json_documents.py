@@ -41,6 +41,7 @@ STUDY = {
         }
     ],
     "confirmation": {"planned": int, "finished": int},
+    "control": None,
     "winner": CANDIDATE | {"ties": [CANDIDATE]},
     "test": {
         "metric": str,

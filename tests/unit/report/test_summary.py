@@ -54,6 +54,7 @@ DOCUMENT = {
         "seeds": 5,
         "ties": [],
     },
+    "control": None,
     "test": None,
     "has_test_rows": True,
     "failures": [],
