@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -27,7 +28,7 @@ from hpsearch.nn.population import Architecture, Population, Workspace
 from hpsearch.nn.sizing import population_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hpsearch.settings import TrainingSpec, TrialSettings
 
 __all__ = [
+    "Judge",
     "Member",
     "TrainedMember",
     "evaluate",
@@ -48,6 +50,9 @@ __all__ = [
 _SECONDS_BETWEEN_QUESTIONS = 0.25
 
 
+Judge = Callable[[int, Mapping[str, float]], bool]
+
+
 @dataclass(frozen=True)
 class Member:
     """One model to train.
@@ -55,10 +60,13 @@ class Member:
     Attributes:
         settings: What it is trained with.
         seed: Decides its initial weights, minibatch order and what is dropped; 0 or above.
+        judge: Asked after every measurement but the last, with its number and metrics, in order:
+            whether the member is to be stopped now. None for never.
     """
 
     settings: TrialSettings
     seed: int
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ class TrainedMember:
 
     Attributes:
         diverged: Whether a loss was not finite; training stopped after that measurement.
+        stopped: Whether its judge stopped it; that measurement is its last.
         curve: Metrics of every measured epoch (or iteration), by its number: training_loss and
             training_accuracy, means over the rows since the last measurement, each as its
             mini-batch was seen before its update, or over all rows at that moment where the study
@@ -75,11 +84,12 @@ class TrainedMember:
         parameters: (P + R,) float32 or float64: what is learned, laid out as `Layout` says, and
             behind it the running statistics of batch normalisation; a copy.
         scored_at: The measurement the parameters belong to: the last one, with early stopping
-            the best. A diverged member keeps its last numbers, with early stopping too.
+            the best. A diverged or stopped member keeps its last numbers, with early stopping too.
         diagnoses: What the layers looked like, by epoch (or iteration), where asked for.
     """
 
     diverged: bool
+    stopped: bool
     curve: dict[int, dict[str, float]]
     parameters: NDArray[Any]
     scored_at: int
@@ -183,7 +193,7 @@ class _Training:
         # Where each member's result goes; members with one optimizer are trained side by side.
         self._places = grouping_order([m.settings.training for m in members])
         ordered = [members[place] for place in self._places]
-        self._members = [_Record.of(m.settings.training, validation) for m in ordered]
+        self._members = [_Record.of(m, validation) for m in ordered]
         self._results: dict[int, TrainedMember] = {}
         seeds = [Seed(m.seed, m.settings.training.draws) for m in ordered]
         self._batches = Minibatches(seeds, np.asarray(training.y), self._batch_size)
@@ -193,7 +203,7 @@ class _Training:
         self._make_room()
 
     def run(self) -> list[TrainedMember]:
-        """All epochs; members that diverge or stop early leave at the end of theirs."""
+        """All epochs; members that diverge or are stopped leave at the end of theirs."""
         self._diagnose(0)
         done = 0
         for step in self._length.steps:
@@ -310,21 +320,30 @@ class _Record:
     """What has been noted of one member so far."""
 
     stopping: EarlyStopping | None
+    judge: Judge | None
+    last: int
     curve: dict[int, dict[str, float]] = field(default_factory=dict)
     diagnoses: dict[int, list[LayerDiagnosis]] = field(default_factory=dict)
     diverged: bool = False
+    stopped: bool = False
 
     @classmethod
-    def of(cls, training: TrainingSpec, validation: Examples | None) -> Self:
+    def of(cls, member: Member, validation: Examples | None) -> Self:
         """A member before its first step; without validation rows nothing says when to stop."""
+        training = member.settings.training
+        last = training.length.count
         if training.patience is None or validation is None:
-            return cls(None)
-        return cls(EarlyStopping(training.patience))
+            return cls(None, member.judge, last)
+        return cls(EarlyStopping(training.patience), member.judge, last)
 
     @property
     def finished(self) -> bool:
         """Whether its training is over before the last step."""
-        return self.diverged or (self.stopping is not None and self.stopping.stops)
+        return self.diverged or self.stopped or self._out_of_patience
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return self.stopping is not None and self.stopping.stops
 
     def note(
         self, step: int, metrics: dict[str, float], numbers: Callable[[], NDArray[Any]]
@@ -334,16 +353,19 @@ class _Record:
         self.diverged = not all(math.isfinite(number) for number in metrics.values())
         if self.stopping is not None and not self.diverged:
             self.stopping.note(step, metrics, numbers)
+        # Who has come to its own end has nothing left to be stopped from.
+        if self.judge is not None and not self.finished and step < self.last:
+            self.stopped = self.judge(step, metrics)
 
     def result(self, numbers: NDArray[Any]) -> TrainedMember:
         """What training made of the member, whose numbers are these at the end."""
         last = max(self.curve)
-        if self.stopping is not None and not self.diverged:
+        if self.stopping is not None and not (self.diverged or self.stopped):
             last, numbers = self.stopping.best_step, self.stopping.best_numbers
         # The sign of a not-a-number is left open by IEEE 754 and differs between the vector
         # and scalar paths of one processor; one of them stands for all.
         numbers[np.isnan(numbers)] = np.nan
-        return TrainedMember(self.diverged, self.curve, numbers, last, self.diagnoses)
+        return TrainedMember(self.diverged, self.stopped, self.curve, numbers, last, self.diagnoses)
 
 
 def _population(
