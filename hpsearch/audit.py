@@ -25,6 +25,7 @@ from hpsearch.search.selection import Winner
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.space import Box, Value, plain
 from hpsearch.states import FINISHED
+from hpsearch.stops import unlike_bands, unlike_judgements
 from hpsearch.store.documents import winner_text
 from hpsearch.store.record import (
     RecordedOpening,
@@ -103,13 +104,14 @@ def _closed(
             [outcome for outcome in found.outcomes if outcome.number in planned],
             len(planned),
             plan.model,
+            plan.bands,
         )
         if not found.closed and len(planned) == plan.size:
             return plan, None
         closing = close_round(design, round_, _known(record, plan))
         if not closing.wave:
             return plan, closing
-        plan = replace(plan, trials=(*plan.trials, *closing.wave))
+        plan = replace(plan, trials=(*plan.trials, *closing.wave), bands=closing.bands)
 
 
 def _known(record: StudyRecord, plan: RoundPlan) -> Known:
@@ -129,6 +131,7 @@ def _known(record: StudyRecord, plan: RoundPlan) -> Known:
         confirmed=lambda: confirmed,
         validation_rows=record.study.validation_rows,
         control=lambda: control,
+        curves=lambda numbers: {n: record.points[n] for n in sorted(numbers) if n in record.points},
     )
 
 
@@ -146,6 +149,10 @@ def audit(record: StudyRecord) -> Iterator[Finding]:
     yield from _found("values", _values(decided), "values and seeds are those of the plan")
     yield from _found("ledger", _ledger(record, decided), "narrowing decides the same ranges again")
     yield from _found("winner", _winner(record, decided), "selection decides the same again")
+    if record.study.spec.search.discard != "off":
+        yield from _found(
+            "discarded", _discarded(record, decided), "bands and stops, decided again"
+        )
     yield from _found("openings", _openings(record), _times(len(record.openings)))
 
 
@@ -157,6 +164,14 @@ def _found(check: str, problems: Iterator[str], fine: str) -> Iterator[Finding]:
         yield Finding(check, Verdict.WRONG, problem)
     if nothing:
         yield Finding(check, Verdict.OK, fine)
+
+
+def _discarded(record: StudyRecord, decided: Decided) -> Iterator[str]:
+    for plan, found in decided.rounds:
+        why = None if found is None else unlike_bands(plan, found)
+        if why is not None:
+            yield f"{_name(plan)}: {why}"
+    yield from unlike_judgements(record)
 
 
 # -------------------------------------------------------------------------- rounds

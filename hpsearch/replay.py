@@ -13,6 +13,8 @@ from hpsearch.errors import UserError
 from hpsearch.final import final_result, train_final
 from hpsearch.findings import Finding, Verdict
 from hpsearch.objective import PopulationObjective
+from hpsearch.search.bands import rule_of
+from hpsearch.search.discarding import Rule
 from hpsearch.seeds import Purpose
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database
@@ -23,7 +25,7 @@ from hpsearch.store.results import TrialResult
 from hpsearch.study import StudySpec
 
 # Failed trials broke off for reasons of the day, and nothing was measured of them.
-_MEASURED = (TrialState.COMPLETE, TrialState.DIVERGED)
+_MEASURED = (TrialState.COMPLETE, TrialState.DIVERGED, TrialState.DISCARDED)
 
 
 def choose(
@@ -125,9 +127,17 @@ class Replay:
         return None
 
     def _trained(self, trials: Sequence[RecordedTrial]) -> dict[int, TrialResult]:
-        claimed = [ClaimedTrial(t.id, t.optuna_id, t.number, t.seed, t.values) for t in trials]
+        claimed = [
+            ClaimedTrial(t.id, t.optuna_id, t.number, t.seed, t.values, self._rule(t))
+            for t in trials
+        ]
         values = {trial.id: trial.values or {} for trial in trials}
         return self._objective.run(claimed, values, lambda: False)
+
+    def _rule(self, trial: RecordedTrial) -> Rule | None:
+        rows = self._prepared.validation()
+        count = 0 if rows is None else len(rows)
+        return rule_of(self._spec, count, trial.purpose, trial.number, trial.band)
 
     def _final(self, trial: RecordedTrial) -> TrialResult:
         settings = self._spec.settings(trial.values or {})
@@ -167,6 +177,13 @@ def _recorded(trial: RecordedTrial, measured: Measured) -> dict[str, str]:
         "score": trial.score,
         "loss": trial.loss,
         "scored_at": trial.scored_at,
+        **_said(
+            {
+                "below_at": trial.below_at,
+                "threshold": trial.threshold,
+                "stands_for": trial.stands_for,
+            }
+        ),
     }
     return _figures(ends, measured.curve, measured.diagnoses)
 
@@ -177,10 +194,16 @@ def _replayed(result: TrialResult) -> dict[str, str]:
         "score": result.final_score,
         "loss": result.final_loss,
         "scored_at": result.scored_before_end,
+        **_said(result.judgement),
     }
     curve = {epoch: json.loads(metrics_text(m)) for epoch, m in result.curve.items()}
     diagnoses = {step: json.loads(layers_text(found)) for step, found in result.diagnoses.items()}
     return _figures(ends, curve, diagnoses)
+
+
+def _said(judgement: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing of a trial that never was below what it was judged by."""
+    return {name: figure for name, figure in judgement.items() if figure is not None}
 
 
 def _figures(

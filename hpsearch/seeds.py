@@ -26,11 +26,16 @@ _PURPOSE_KEY = {
     Purpose.FINAL: 4,
 }
 
-# Streams that are no trial's: the split of the data, the planning of a round, of the control.
+# The share of the trials that would be discarded that show whether the rule is right.
+_SPARED_SHARE = 0.05
+
+# Streams that are no trial's: the split of the data, the planning of a round, of the control, and
+# which trials are never discarded.
 _SPLIT_KEY = 100
 _PLAN_KEY = 101
 _DECISION_KEY = 102
 _CONTROL_KEY = 103
+_SPARED_KEY = 104
 
 
 def trial_seed(study_seed: int, purpose: Purpose, round_number: int, replicate: int) -> int:
@@ -67,6 +72,12 @@ def control_seed(study_seed: int) -> int:
 def decision_seed(study_seed: int, round_number: int) -> int:
     """Seed of what is drawn to decide the box after a round, in [0, 2**63)."""
     return _derive(study_seed, _DECISION_KEY, round_number)
+
+
+def is_spared(study_seed: int, purpose: Purpose, number: int) -> bool:
+    """Whether a trial runs on where it would be discarded: 1 of 20, whoever trains it."""
+    drawn = _derive(study_seed, _SPARED_KEY, _PURPOSE_KEY[purpose], number)
+    return drawn < _SPARED_SHARE * 2**63
 
 
 def _derive(*keys: int) -> int:

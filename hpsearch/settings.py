@@ -6,6 +6,7 @@ All of `nn` goes by these alone; which of them are searched is the study's busin
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
@@ -149,6 +150,12 @@ class TrainingSpec(Table):
         if self.measure_every is not None and self.iterations is None:
             raise ValueError("measure_every counts iterations: write iterations instead of epochs")
         return self
+
+    def updates_per_step(self, rows: int) -> int:
+        """Updates of an epoch on so many training rows; of an iteration, one."""
+        if self.length.unit == "iteration":
+            return 1
+        return 1 if self.batch_size == "full" else math.ceil(rows / self.batch_size)
 
     @property
     def length(self) -> Length:

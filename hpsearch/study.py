@@ -119,6 +119,7 @@ class SearchSpec(Table):
     narrowing: Literal["auto", "posterior", "elites"] = "elites"
     seeds: Literal["common", "blocks", "fresh"] | None = None
     control: Literal["random", "tpe"] | None = None
+    discard: Literal["off", "auto"] = "off"
 
 
 class ConfirmationSpec(Table):
@@ -247,6 +248,11 @@ class StudySpec(Table):
             yield (
                 f'[search] waves = {self.search.waves}: only sampler = "auto" plans a round in '
                 "parts; write that, or leave waves out"
+            )
+        if self.search.discard != "off" and self.is_grid:
+            yield (
+                f'[search] discard = "{self.search.discard}": a grid compares what was written '
+                "down, all of it to its end; leave discard out"
             )
         if self.search.control is not None:
             yield from self._nothing_to_compare(self.search.control)

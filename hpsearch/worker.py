@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -27,7 +27,9 @@ from hpsearch.errors import (
 )
 from hpsearch.nn.kernels import kernels
 from hpsearch.objective import Objective, PopulationObjective
+from hpsearch.search.bands import rule_of
 from hpsearch.search.design import SearchDesign
+from hpsearch.search.discarding import band_for
 from hpsearch.search.narrowing import Known
 from hpsearch.search.rounds import Closing, close_round
 from hpsearch.search.sampling import suggest
@@ -36,10 +38,17 @@ from hpsearch.space import Value
 from hpsearch.store import claims
 from hpsearch.store.claims import known_trials, set_values
 from hpsearch.store.database import Database, open_database
-from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
+from hpsearch.store.leases import LEASE_SECONDS, Claim, ClaimedTrial, hand_back, renew
 from hpsearch.store.patience import Patience
 from hpsearch.store.results import TrialResult, commit
-from hpsearch.store.rounds import ClosingTask, history, release_closing, take_closing, write_closing
+from hpsearch.store.rounds import (
+    ClosingTask,
+    history,
+    measured_curves,
+    release_closing,
+    take_closing,
+    write_closing,
+)
 from hpsearch.store.studies import StoredStudy, find_study, is_complete, load_study
 from hpsearch.store.workers import (
     register_worker,
@@ -286,9 +295,18 @@ class Worker:
         if self._training_seconds > self._long_seconds():
             self._database.rest()
         began = time.monotonic()
-        results = self._objective.run(claim.trials, values, should_stop)
+        results = self._objective.run(self._ruled(claim), values, should_stop)
         self._training_seconds = time.monotonic() - began
         return results
+
+    def _ruled(self, claim: Claim) -> list[ClaimedTrial]:
+        """The trials with what they are stopped by."""
+        spec, rows = self._study.spec, self._study.validation_rows
+        return [
+            replace(t, rule=rule_of(spec, rows, claim.purpose, t.number, band))
+            for t in claim.trials
+            for band in [band_for(claim.bands, t.number)]
+        ]
 
     def _values(self, claim: Claim) -> Mapping[int, Mapping[str, Value]]:
         """Planned values, and suggestions of the study's sampler for trials without."""
@@ -337,6 +355,7 @@ def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closin
         confirmed=partial(history, database, study.id, Purpose.CONFIRMATION),
         validation_rows=study.validation_rows,
         control=partial(history, database, study.id, Purpose.CONTROL),
+        curves=partial(measured_curves, database, study.id),
     )
     return close_round(SearchDesign.of(study.spec), task.done, known)
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hpsearch.findings import Commands
 from hpsearch.report.control import control_lines, control_plan
+from hpsearch.report.discarding import discarding_lines
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
@@ -73,6 +74,7 @@ def print_result(
     facts.add_column()
     sections = {
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
+        "Discarded": discarding_lines(document),
         "Ledger": _findings(study, ledger),
         "Winner": _winner(study, document),
         "Control": control_lines(document),

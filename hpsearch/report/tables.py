@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hpsearch.report.discarding import below_text
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.figures.table import OutcomeTable
 from hpsearch.report.numbers import score, shown_range, shown_values
@@ -56,10 +57,12 @@ def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:
 
 
 def print_trials(console: Console, trials: Sequence[JSON]) -> None:
-    """One line per trial; why trials failed, where any did."""
+    """One line per trial; why trials failed or were stopped, where any were."""
     columns = ["purpose", "number", "round", "state", "score", "epochs", "values"]
     with_messages = any(trial["message"] for trial in trials)
-    table = new_table(*columns, *(["message"] if with_messages else []))
+    with_stops = any(below_text(trial) for trial in trials)
+    further = {"discarded": with_stops, "message": with_messages}
+    table = new_table(*columns, *(name for name, there in further.items() if there))
     for trial in trials:
         cells = [
             trial["purpose"],
@@ -70,8 +73,9 @@ def print_trials(console: Console, trials: Sequence[JSON]) -> None:
             str(len(trial["epochs"])),
             shown_values(trial["values"]) or "-",
         ]
+        below = [below_text(trial)] if with_stops else []
         message = [escape(trial["message"] or "")] if with_messages else []
-        table.add_row(*cells, *message)
+        table.add_row(*cells, *below, *message)
     console.print(table)
 
 

@@ -34,6 +34,7 @@ class SearchDesign:
         shape: Name of what can be trained side by side, for given values.
         simplicity: How simple a network with given values is: of two tuples the smaller is simpler.
         control: Who places the trials of the control arm; None where there is none.
+        discards: Whether a trial is stopped when it falls below the band of its wave.
     """
 
     space: Box
@@ -51,6 +52,7 @@ class SearchDesign:
     shape: Callable[[dict[str, Value]], str | None] = lambda _values: None
     simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: ()
     control: str | None = None
+    discards: bool = False
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
@@ -71,6 +73,7 @@ class SearchDesign:
             shape=lambda values: spec.settings(values).shape_digest,
             simplicity=lambda values: _simplicity(spec.settings(values)),
             control=spec.search.control,
+            discards=spec.search.discard == "auto",
         )
 
     @property

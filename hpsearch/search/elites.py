@@ -47,7 +47,7 @@ def narrow(
         box: The box the outcomes were drawn from.
         declared_box: The study file's box; no range ever leaves its limits.
         outcomes: All trials of the round, in any order. Failed ones count for nothing; diverged
-            ones were tried and are no elites.
+            and discarded ones were tried and are no elites.
         noise: Standard deviation of a score around its mean over seeds.
 
     Returns:
@@ -59,13 +59,15 @@ def narrow(
     return [_decide(d, room[d.name], best, tried) for d in box.dimensions]
 
 
-def elites(outcomes: Sequence[Outcome], noise: float) -> list[Outcome]:
+def elites(
+    outcomes: Sequence[Outcome], noise: float, *, fewest: int = FEWEST_ELITES
+) -> list[Outcome]:
     """The best, and everything within the noise of their mean; best first."""
     order = ranked(outcomes)
     scores = [outcome.score for outcome in order if outcome.score is not None]
     if not scores:
         return []
-    count = max(math.ceil(ELITE_SHARE * len(scores)), FEWEST_ELITES)
+    count = max(math.ceil(ELITE_SHARE * len(scores)), fewest)
     top = scores[:count]
     floor = math.fsum(top) / len(top) - noise
     return [o for i, o in enumerate(order) if i < count or scores[i] >= floor]

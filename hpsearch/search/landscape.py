@@ -59,7 +59,7 @@ class Landscape:
         features = Features(declared.widest)
         tried = tuple(outcome.values for outcome in history)
         rows = features.rows(tried)
-        scores = tamed([outcome.score for outcome in history])
+        scores = tamed([outcome.modelled for outcome in history])
         fitted = parameters is not None
         surrogate = Surrogate(rows, scores, noise, _shared(history), parameters, fitted=fitted)
         return cls(declared, explored_box(declared, history), surrogate, features, tried)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpsearch.search import elites, posterior
 from hpsearch.search.design import SearchDesign
+from hpsearch.search.discarding import Curves
 from hpsearch.search.landscape import Landscape
 from hpsearch.search.ledger import LedgerRow, unnarrowed
 from hpsearch.search.noise import noise_of
@@ -30,6 +31,7 @@ class Known:
         confirmed: All finished repeats of finalists.
         validation_rows: Rows behind each score.
         control: All finished trials of the control arm and repeats of its best, in number order.
+        curves: Of search trials, by their numbers.
     """
 
     history: Callable[[], Sequence[Outcome]]
@@ -37,6 +39,7 @@ class Known:
     confirmed: Callable[[], Sequence[Outcome]]
     validation_rows: int
     control: Callable[[], Sequence[Outcome]] = tuple
+    curves: Curves = lambda _numbers: {}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def narrow(
         decided = _by_posterior(design, number, box, outcomes, known)
         if decided is not None:
             return decided
-    noise = _noise(design, outcomes, known)
+    noise = noise_among(design, outcomes, known)
     return Narrowing(tuple(elites.narrow(box, design.space, outcomes, noise)), Model(noise, ()))
 
 
@@ -88,7 +91,7 @@ def _by_posterior(
     """None where no surface can be fitted to the trials."""
     try:
         landscape, noise = fitted_landscape(design, known)
-        count = len(elites.elites(outcomes, _noise(design, outcomes, known)))
+        count = len(elites.elites(outcomes, noise_among(design, outcomes, known)))
         rng = np.random.default_rng(decision_seed(design.seed, number))
         rows = posterior.narrow(box, landscape, count, rng)
     except (ValueError, np.linalg.LinAlgError):
@@ -131,11 +134,11 @@ def fitted_landscape(
     if model is not None and model.parameters:
         parameters = np.array(model.parameters)
         return Landscape.of(design.space, trials, model.noise, parameters), model.noise
-    noise = _noise(design, trials, known)
+    noise = noise_among(design, trials, known)
     return Landscape.of(design.space, trials, noise), noise
 
 
-def _noise(design: SearchDesign, outcomes: Sequence[Outcome], known: Known) -> float:
+def noise_among(design: SearchDesign, outcomes: Sequence[Outcome], known: Known) -> float:
     """How far these trials' scores scatter, as far as their comparison is concerned."""
     return noise_of(
         outcomes,

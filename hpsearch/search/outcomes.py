@@ -15,12 +15,14 @@ class Outcome:
     Attributes:
         number: The trial's number within its purpose.
         values: One value per dimension.
-        score: Validation score, larger is better; None where the trial diverged or failed.
+        score: Validation score, larger is better; None where the trial diverged, failed or was
+            discarded.
         loss: Validation loss at the same epoch; None where there is no score.
         replicate: Which of the round's seeds it was trained with.
         seed: The seed itself; None where nobody knows it.
         failed: Whether it broke off for reasons of its own (an error, lost workers): unlike a
             diverged trial, it says nothing about its values.
+        stands_for: What the score of a discarded trial is taken for by a surrogate.
     """
 
     number: int
@@ -30,6 +32,12 @@ class Outcome:
     replicate: int = 0
     seed: int | None = None
     failed: bool = False
+    stands_for: float | None = None
+
+    @property
+    def modelled(self) -> float | None:
+        """What a surrogate is told; a discarded trial is no elite and no finalist by it."""
+        return self.stands_for if self.score is None else self.score
 
 
 def ranked(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -9,8 +9,10 @@ from itertools import accumulate
 import numpy as np
 
 from hpsearch.search import posterior
+from hpsearch.search.bands import planned_bands
 from hpsearch.search.control import Control, compare, control_points
 from hpsearch.search.design import SearchDesign
+from hpsearch.search.discarding import Band
 from hpsearch.search.ledger import LedgerRow, box_of, declared
 from hpsearch.search.narrowing import (
     MOST_TRIALS,
@@ -74,6 +76,7 @@ class RoundPlan:
         trials: Its trials, or the first wave of them.
         size: How many trials it has in all.
         model: What later waves are planned with, None where they fit their own.
+        bands: What its trials are judged by, with what was planned with them.
     """
 
     purpose: Purpose
@@ -82,6 +85,7 @@ class RoundPlan:
     trials: tuple[PlannedTrial, ...]
     size: int
     model: Model | None = None
+    bands: tuple[Band, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Closing:
             a control arm, once that is.
         control: What the control arm has come to, known with the winner.
         wave: More trials of the same round, which then goes on instead of being closed.
+        bands: What the round's trials are judged by, those of the wave included.
     """
 
     ledger: tuple[LedgerRow, ...] = ()
@@ -102,6 +107,7 @@ class Closing:
     winner: Winner | None = None
     control: Control | None = None
     wave: tuple[PlannedTrial, ...] = ()
+    bands: tuple[Band, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -120,6 +126,7 @@ class DoneRound:
         outcomes: Its finished trials that had values, in number order.
         finished: How many trials it has finished, those without values too.
         model: What its later waves are planned with.
+        bands: What its trials so far were judged by.
     """
 
     purpose: Purpose
@@ -128,6 +135,7 @@ class DoneRound:
     outcomes: Sequence[Outcome]
     finished: int
     model: Model | None = None
+    bands: tuple[Band, ...] = ()
 
 
 def first_round(design: SearchDesign) -> RoundPlan:
@@ -149,7 +157,9 @@ def close_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
     if done.purpose == Purpose.CONTROL:
         return _close_control(design, done, known)
     if done.purpose == Purpose.SEARCH and done.finished < design.trials:
-        return Closing(wave=_next_wave(design, done, known))
+        wave = _next_wave(design, done, known)
+        bands = (*done.bands, *planned_bands(design, known, wave[0].number))
+        return Closing(wave=wave, bands=bands)
     if done.purpose == Purpose.SEARCH and done.number == 1 and design.measures_noise:
         repeats = _repeat_round(design, done)
         if repeats.trials:
@@ -346,7 +356,8 @@ def _search_round(
     sizes = wave_sizes(design.trials, design.waves, number)
     points = _points(design, number, box, known, model, 0, sizes[0])
     trials = _planned(design, number, 0, 0, points)
-    return RoundPlan(Purpose.SEARCH, number, box, trials, design.trials, model)
+    bands = planned_bands(design, known, trials[0].number)
+    return RoundPlan(Purpose.SEARCH, number, box, trials, design.trials, model, bands)
 
 
 def _next_wave(design: SearchDesign, done: DoneRound, known: Known) -> tuple[PlannedTrial, ...]:

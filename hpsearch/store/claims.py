@@ -33,7 +33,7 @@ from hpsearch.space import Box, Value
 from hpsearch.states import UNFINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database, retried
-from hpsearch.store.documents import box_from, values_from, values_text
+from hpsearch.store.documents import bands_from, box_from, values_from, values_text
 from hpsearch.store.engine import now
 from hpsearch.store.leases import (
     LEASE_SECONDS,
@@ -239,8 +239,10 @@ def _as_claim(token: int, round_: Row[Any], rows: Sequence[Any]) -> Claim:
         ClaimedTrial(r.id, r.optuna_trial_id, r.number, r.seed, r.text and values_from(r.text))
         for r in sorted(rows, key=lambda row: row.number)
     ]
-    purpose = Purpose(round_.purpose)
-    return Claim(token, purpose, round_.id, round_.number, box_from(round_.box), tuple(trials))
+    purpose, bands = Purpose(round_.purpose), bands_from(round_.bands)
+    return Claim(
+        token, purpose, round_.id, round_.number, box_from(round_.box), tuple(trials), bands
+    )
 
 
 def _something_waits(database: Database, study_id: int) -> bool:

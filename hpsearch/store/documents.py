@@ -11,6 +11,7 @@ from typing import Any
 
 from hpsearch.errors import DatabaseError
 from hpsearch.search.control import Control
+from hpsearch.search.discarding import Band
 from hpsearch.search.narrowing import Model
 from hpsearch.search.selection import Candidate, Difference, Winner
 from hpsearch.space import Box, Range, Value, frozen, plain, range_from_document
@@ -61,6 +62,20 @@ def model_from(text: str) -> Model:
     """The model whose text this is."""
     document = json.loads(text)
     return Model(document["noise"], tuple(document["parameters"]))
+
+
+def bands_text(bands: Sequence[Band]) -> str | None:
+    """The bands of a round; NULL where there are none."""
+    documents = [{"first": band.first, "points": band.points} for band in bands]
+    return json.dumps(documents) if documents else None
+
+
+def bands_from(text: str | None) -> tuple[Band, ...]:
+    """The bands whose text this is."""
+    documents = json.loads(text) if text else []
+    return tuple(
+        Band(d["first"], tuple((at, threshold) for at, threshold in d["points"])) for d in documents
+    )
 
 
 def range_text(range_: Range) -> str:

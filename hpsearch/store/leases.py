@@ -13,6 +13,7 @@ from typing import Any
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import ColumnElement, Connection, select, update
 
+from hpsearch.search.discarding import Band, Rule
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
 from hpsearch.states import TrialState
@@ -29,13 +30,19 @@ MOST_LOSSES = 3
 
 @dataclass(frozen=True)
 class ClaimedTrial:
-    """A trial as its worker gets it; `values` is None where the sampler suggests now."""
+    """A trial as its worker gets it.
+
+    Attributes:
+        values: None where the sampler suggests now.
+        rule: What it is stopped by; None where nothing stops it.
+    """
 
     id: int
     optuna_trial_id: int
     number: int
     seed: int
     values: dict[str, Value] | None
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Claim:
         round: The round's number.
         box: The round's box.
         trials: In number order.
+        bands: What the round's trials are judged by.
     """
 
     token: int
@@ -57,6 +65,7 @@ class Claim:
     round: int
     box: Box
     trials: tuple[ClaimedTrial, ...]
+    bands: tuple[Band, ...] = ()
 
 
 def renew(

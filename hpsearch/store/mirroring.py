@@ -85,6 +85,8 @@ class MirroredTrial:
 
     Attributes:
         scored_at: The epoch whose weights the score belongs to, None for the last.
+        below_at: The epoch after which it was below what it was judged by, None for never.
+        threshold: What that was.
         epochs: (epoch, metrics) from epoch 1; a metric that was not finite is None.
         started: When its last attempt began, seconds since 1970; None where nobody knows.
     """
@@ -103,6 +105,8 @@ class MirroredTrial:
     epochs: tuple[tuple[int, dict[str, float | None]], ...]
     started: float | None
     finished: float
+    below_at: int | None = None
+    threshold: float | None = None
 
 
 # ------------------------------------------------------------------- its own row
@@ -256,6 +260,8 @@ def _trial(row: dict[str, Any], curve: Curve) -> MirroredTrial:
         score=row["score"],
         scored_at=row["scored_at"],
         message=row["message"],
+        below_at=row["below_at"],
+        threshold=row["threshold"],
         worker=row["worker"],
         attempts=row["attempts"],
         epochs=tuple(curve),

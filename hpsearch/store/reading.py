@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from hpsearch.search.elites import elites
 from hpsearch.search.noise import noise_of
+from hpsearch.search.selection import wilson_interval
 from hpsearch.seeds import Purpose
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
@@ -38,6 +39,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         repeats = _states(connection, study.id, Purpose.CONFIRMATION)
         rounds = _rounds(connection, study.id)
         control = _control(connection, now)
+        discarding = _discarding(connection, now)
         test = figure(connection, study.id)
         failures = _failures(connection, study.id)
         seconds = float((now.completed or clock(connection)) - now.created)
@@ -54,6 +56,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "confirmation": _repeats(repeats),
         "winner": _winner(now),
         "control": control,
+        "discarding": discarding,
         "test": test,
         "has_test_rows": now.spec.holds_out,
         "failures": failures,
@@ -96,26 +99,30 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
     """
     if study.spec.is_grid:  # nothing is narrowed, so nothing was chosen
         return set()
+    with database.reading() as connection:
+        return _elite_numbers(connection, study, round_number)
+
+
+def _elite_numbers(
+    connection: Connection, study: StoredStudy, round_number: int
+) -> set[int] | None:
     trial, round_, ledger = tables.trial.c, tables.round_.c, tables.ledger.c
     decided = select(ledger.round).where(
         ledger.study_id == study.id, ledger.round == round_number + 1
     )
-    with database.reading() as connection:
-        if connection.execute(decided.limit(1)).first() is None:
-            return None
-        repeats = outcomes(
-            connection, (trial.study_id == study.id) & (trial.purpose == Purpose.REPEAT)
-        )
-        found = outcomes(
-            connection,
-            trial.round_id.in_(
-                select(round_.id).where(
-                    round_.study_id == study.id,
-                    round_.purpose == Purpose.SEARCH,
-                    round_.number == round_number,
-                )
-            ),
-        )
+    if connection.execute(decided.limit(1)).first() is None:
+        return None
+    repeats = outcomes(connection, (trial.study_id == study.id) & (trial.purpose == Purpose.REPEAT))
+    found = outcomes(
+        connection,
+        trial.round_id.in_(
+            select(round_.id).where(
+                round_.study_id == study.id,
+                round_.purpose == Purpose.SEARCH,
+                round_.number == round_number,
+            )
+        ),
+    )
     noise = noise_of(
         found,
         repeats,
@@ -314,6 +321,41 @@ def _control(connection: Connection, study: StoredStudy) -> JSON | None:
     }
 
 
+def _discarding(connection: Connection, study: StoredStudy) -> JSON | None:
+    """What early discarding saved and how often it was wrong; None where nothing is discarded."""
+    if study.spec.search.discard == "off":
+        return None
+    trial = tables.trial.c
+    mine = (trial.study_id == study.id) & (trial.purpose == Purpose.SEARCH)
+    made, saved = connection.execute(
+        select(func.sum(trial.updates), func.sum(trial.updates_saved)).where(mine)
+    ).one()
+    whole = (made or 0) + (saved or 0)
+    return {
+        "rule": study.spec.search.discard,
+        "updates_saved": (saved or 0) / whole if whole else None,
+        "spared": _spared(connection, study, mine),
+    }
+
+
+def _spared(connection: Connection, study: StoredStudy, mine: ColumnElement[bool]) -> JSON:
+    """Trials that ran on all the same, of rounds whose elites are known, and who was right."""
+    trial, round_ = tables.trial.c, tables.round_.c
+    by_round: dict[int, set[int]] = defaultdict(set)
+    for number, trial_number in connection.execute(
+        select(round_.number, trial.number)
+        .select_from(tables.trial.join(tables.round_, round_.id == trial.round_id))
+        .where(mine, trial.below_at.is_not(None), trial.state != TrialState.DISCARDED)
+    ):
+        by_round[number].add(trial_number)
+    found = {number: _elite_numbers(connection, study, number) for number in by_round}
+    judged = {number: best for number, best in found.items() if best is not None}
+    count = sum(len(by_round[number]) for number in judged)
+    wrong = sum(len(by_round[number] & best) for number, best in judged.items())
+    interval = list(wilson_interval(wrong, count)) if count else None
+    return {"trials": count, "elites": wrong, "interval": interval}
+
+
 def _best_so_far(
     connection: Connection, study_id: int, purpose: Purpose, planned: int
 ) -> list[list[float]]:
@@ -397,6 +439,7 @@ def _trial(row: JSON, curve: Curve) -> JSON:
         "score": row["score"],
         "loss": row["loss"],
         **({} if row["scored_at"] is None else {"scored_at": row["scored_at"]}),
+        **_below(row),
         "seed": row["seed"],
         "message": row["message"],
         "worker": row["worker"],
@@ -404,6 +447,16 @@ def _trial(row: JSON, curve: Curve) -> JSON:
         "epochs": [{"epoch": epoch, "metrics": metrics} for epoch, metrics in curve],
         "started": _moment(row["started"]),
         "finished": _moment(row["finished"]),
+    }
+
+
+def _below(row: JSON) -> JSON:
+    """Where it fell below what it was judged by; spared is who ran on all the same."""
+    if row["below_at"] is None:
+        return {}
+    spared = row["state"] != TrialState.DISCARDED
+    return {
+        "below": {"epoch": row["below_at"], "threshold": row["threshold"], "spared": spared},
     }
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from hpsearch.search.discarding import METRIC, Band, Points, band_for
 from hpsearch.search.outcomes import Outcome
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Range, Value
 from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.database import Database
-from hpsearch.store.documents import box_from, legible, range_from, values_from
+from hpsearch.store.documents import bands_from, box_from, legible, range_from, values_from
 from hpsearch.store.reading import curves, diagnoses
-from hpsearch.store.rounds import outcomes
+from hpsearch.store.rounds import outcomes, points_of
 from hpsearch.store.studies import StoredStudy, study_at
 
 
@@ -29,6 +30,11 @@ class RecordedTrial:
     Attributes:
         values: None where the sampler has not suggested any yet.
         fingerprint: What the bits depend on, of the worker that trained it; None without one.
+        updates: Of its parameters; None where nobody counted.
+        below_at: After which measurement it was below its threshold; None for never.
+        threshold: What that was.
+        stands_for: What the surrogate takes its score for, where it was discarded.
+        band: That of its wave, None where there is none.
     """
 
     id: int
@@ -43,6 +49,11 @@ class RecordedTrial:
     loss: float | None
     scored_at: int | None
     fingerprint: dict[str, str] | None
+    updates: int | None
+    below_at: int | None
+    threshold: float | None
+    stands_for: float | None
+    band: Band | None = None
 
     @property
     def name(self) -> str:
@@ -61,6 +72,7 @@ class RecordedRound:
     box: Box
     trials: tuple[RecordedTrial, ...]
     outcomes: tuple[Outcome, ...]
+    bands: tuple[Band, ...]
 
 
 @dataclass(frozen=True)
@@ -86,19 +98,24 @@ class RecordedOpening:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """Everything of a study that was decided or measured, but for the curves.
+    """Everything of a study that was decided or measured, but for curves that decided nothing.
 
     Attributes:
         study: The study at the same moment.
         rounds: In the order they were opened.
         ledger: Rows by the round whose ranges they are, in the study file's order.
         openings: In order.
+        curves: Validation accuracy by epoch of trials that may have been stopped early, by their
+            row, as far as the losses were finite. Empty where nothing is discarded.
+        points: The same by the number of updates, of search trials by their numbers.
     """
 
     study: StoredStudy
     rounds: tuple[RecordedRound, ...]
     ledger: dict[int, tuple[RecordedRange, ...]]
     openings: tuple[RecordedOpening, ...]
+    curves: dict[int, dict[int, float]]
+    points: dict[int, Points]
 
     @property
     def trials(self) -> list[RecordedTrial]:
@@ -142,6 +159,7 @@ def read_record(database: Database, study: StoredStudy) -> StudyRecord:
             rounds=_rounds(connection, study.id),
             ledger=_ledger(connection, study.id),
             openings=_openings(connection, study.id),
+            **_measured(connection, study),
         )
 
 
@@ -159,6 +177,26 @@ def read_measured(database: Database, trials: Sequence[RecordedTrial]) -> dict[i
     }
 
 
+def _measured(connection: Connection, study: StoredStudy) -> dict[str, Any]:
+    """The curves that decided something."""
+    if study.spec.search.discard == "off":
+        return {"curves": {}, "points": {}}
+    trial = tables.trial.c
+    mine = (trial.study_id == study.id) & trial.purpose.in_((Purpose.SEARCH, Purpose.CONTROL))
+    found = {
+        row: {epoch: metrics[METRIC] for epoch, metrics in curve if _finite(metrics)}
+        for row, curve in curves(connection, mine).items()
+    }
+    return {
+        "curves": {row: curve for row, curve in found.items() if curve},
+        "points": points_of(connection, mine & (trial.purpose == Purpose.SEARCH)),
+    }
+
+
+def _finite(metrics: dict[str, float | None]) -> bool:
+    return None not in metrics.values()
+
+
 def _rounds(connection: Connection, study_id: int) -> tuple[RecordedRound, ...]:
     trials = _trials(connection, study_id)
     columns = tables.round_.c
@@ -172,10 +210,15 @@ def _rounds(connection: Connection, study_id: int) -> tuple[RecordedRound, ...]:
             planned=row.planned,
             closed=row.state == tables.RoundState.CLOSED,
             box=box_from(row.box),
-            trials=tuple(trials.get(row.id, [])),
+            trials=tuple(
+                replace(trial, band=band_for(bands, trial.number))
+                for trial in trials.get(row.id, [])
+            ),
             outcomes=outcomes(connection, tables.trial.c.round_id == row.id),
+            bands=bands,
         )
         for row in rows
+        for bands in [bands_from(row.bands)]
     )
 
 
@@ -208,6 +251,10 @@ def _trial(row: dict[str, Any]) -> RecordedTrial:
         loss=row["loss"],
         scored_at=row["scored_at"],
         fingerprint=json.loads(row["fingerprint"]) if row["fingerprint"] else None,
+        updates=row["updates"],
+        below_at=row["below_at"],
+        threshold=row["threshold"],
+        stands_for=row["stands_for"],
     )
 
 

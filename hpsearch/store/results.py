@@ -14,6 +14,7 @@ from typing import Any
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, bindparam, insert, update
 
+from hpsearch.search.discarding import Below
 from hpsearch.states import TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage, FinishedTrial
@@ -46,6 +47,9 @@ class TrialResult:
         message: Why it failed, for failed trials.
         score: Overrides the validation accuracy of the scored epoch.
         scored_at: The epoch or iteration whose weights the score belongs to; None for the last.
+        updates: Of its parameters; None where nobody counted.
+        updates_saved: Those that a discarded trial was not trained with.
+        below: Where it fell below what it was judged by, also where it was spared.
         diagnoses: What was found inside the network, one JSON object a layer, by the number of
             the epoch or iteration (0 before the first).
     """
@@ -55,6 +59,9 @@ class TrialResult:
     message: str | None = None
     score: float | None = None
     scored_at: int | None = None
+    updates: int | None = None
+    updates_saved: int | None = None
+    below: Below | None = None
     diagnoses: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -77,6 +84,18 @@ class TrialResult:
         if self.state != TrialState.COMPLETE or self.scored_at == max(self.curve, default=None):
             return None
         return self.scored_at
+
+    @property
+    def judgement(self) -> dict[str, float | None]:
+        """Where it fell below, as it stands in the trial's row."""
+        if self.below is None:
+            return {"below_at": None, "threshold": None, "stands_for": None}
+        discarded = self.state == TrialState.DISCARDED
+        return {
+            "below_at": self.below.step,
+            "threshold": self.below.threshold,
+            "stands_for": self.below.stands_for if discarded else None,
+        }
 
     @property
     def _scored(self) -> Mapping[str, float]:
@@ -132,6 +151,11 @@ def _set_finished(
             loss=bindparam("new_loss"),
             scored_at=bindparam("new_scored_at"),
             message=bindparam("new_message"),
+            updates=bindparam("new_updates"),
+            updates_saved=bindparam("new_updates_saved"),
+            below_at=bindparam("new_below_at"),
+            threshold=bindparam("new_threshold"),
+            stands_for=bindparam("new_stands_for"),
             token=None,
             lease_until=None,
             finished=when,
@@ -145,6 +169,9 @@ def _set_finished(
                 "new_loss": result.final_loss,
                 "new_scored_at": result.scored_before_end,
                 "new_message": result.message,
+                "new_updates": result.updates,
+                "new_updates_saved": result.updates_saved,
+                **{f"new_{name}": figure for name, figure in result.judgement.items()},
             }
             for i, result in results.items()
         ],

@@ -7,6 +7,7 @@ are durable: after a power cut a round is either open as before or closed for go
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, or_, select, update
 
 from hpsearch.errors import LeaseLostError
+from hpsearch.search.discarding import METRIC, Points
 from hpsearch.search.ledger import LedgerRow
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.rounds import Closing, DoneRound, PlannedTrial, RoundPlan
@@ -27,6 +29,8 @@ from hpsearch.store import tables
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.documents import (
+    bands_from,
+    bands_text,
     box_from,
     box_text,
     model_from,
@@ -98,6 +102,7 @@ def insert_round(
             planned=plan.size,
             box=box_text(plan.box),
             model=None if plan.model is None else model_text(plan.model),
+            bands=bands_text(plan.bands),
             opened=clock(connection),
         ),
     )
@@ -224,6 +229,7 @@ def _done(connection: Connection, row: Any) -> DoneRound:
         outcomes=outcomes(connection, mine),
         finished=connection.execute(count).scalar_one(),
         model=None if row.model is None else model_from(row.model),
+        bands=bands_from(row.bands),
     )
 
 
@@ -235,7 +241,7 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
         LeaseLostError: If the close took so long that somebody else has done it.
     """
     if closing.wave:
-        _write_wave(database, task, declared, closing.wave)
+        _write_wave(database, task, declared, closing)
         return
     following = closing.following
     optuna_id = _sibling_study(database, task.study_id, following.purpose) if following else None
@@ -258,15 +264,14 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
             )
 
 
-def _write_wave(
-    database: Database, task: ClosingTask, declared: Box, wave: Sequence[PlannedTrial]
-) -> None:
+def _write_wave(database: Database, task: ClosingTask, declared: Box, closing: Closing) -> None:
     """Add trials to a round that goes on."""
     optuna_id = _sibling_study(database, task.study_id, task.done.purpose)
     with database.writing(durable=True) as connection:
-        _settle(connection, task, closing_token=None, closing_until=None, closing_worker_id=None)
+        open_again = {"closing_token": None, "closing_until": None, "closing_worker_id": None}
+        _settle(connection, task, bands=bands_text(closing.bands), **open_again)
         place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
-        insert_trials(connection, database.storage, place, task.done.box, declared, wave)
+        insert_trials(connection, database.storage, place, task.done.box, declared, closing.wave)
 
 
 def _has_closed(connection: Connection, task: ClosingTask) -> bool:
@@ -353,6 +358,7 @@ def _outcomes(connection: Connection, query: Select[Any]) -> tuple[Outcome, ...]
             replicate=row["replicate"],
             seed=row["seed"],
             failed=row["state"] == TrialState.FAILED,
+            stands_for=row["stands_for"],
         )
         for row in rows.mappings()
     )
@@ -367,6 +373,34 @@ def history(
     with database.reading() as connection:
         mine = (columns.study_id == study_id) & (columns.purpose == purpose)
         return outcomes(connection, mine)
+
+
+@retried
+def measured_curves(database: Database, study_id: int, numbers: Sequence[int]) -> dict[int, Points]:
+    """(updates, validation accuracy) of search trials, by their numbers and in that order."""
+    trial = tables.trial.c
+    mine = (trial.study_id == study_id) & (trial.purpose == Purpose.SEARCH)
+    with database.reading() as connection:
+        return points_of(connection, mine & trial.number.in_(numbers))
+
+
+def points_of(connection: Connection, which: ColumnElement[bool]) -> dict[int, Points]:
+    """(updates, validation accuracy) of trials of one purpose, by their numbers."""
+    trial, epoch = tables.trial.c, tables.epoch.c
+    rows = connection.execute(
+        select(trial.number, trial.updates, epoch.epoch, epoch.metrics)
+        .select_from(tables.trial.join(tables.epoch, epoch.trial_id == trial.id))
+        .where(which)
+        .order_by(trial.number, epoch.epoch)
+    ).all()
+    ends = {row.number: row.epoch for row in rows}
+    found: dict[int, list[tuple[int, float]]] = {}
+    for number, updates, step, metrics in rows:
+        accuracy = json.loads(metrics).get(METRIC)
+        if updates is not None and accuracy is not None:
+            made = step * updates // max(ends[number], 1)
+            found.setdefault(number, []).append((made, accuracy))
+    return {number: tuple(points) for number, points in found.items()}
 
 
 def _ready(database: Database, study_id: int, token: int) -> bool:

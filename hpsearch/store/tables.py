@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 # The newest migration; a test holds it equal to the head of `migrations/versions`.
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 VERSION_TABLE = "hpsearch_alembic_version"
 
 
@@ -82,6 +82,7 @@ round_ = Table(
     Column("planned", Integer, nullable=False),
     Column("box", Text, nullable=False),
     Column("model", Text),  # what later waves are planned with
+    Column("bands", Text),  # what its trials are judged by, wave by wave; NULL where nothing is
     Column("opened", Double, nullable=False),
     Column("closed", Double),
     # Closing is leased work: who computes it, and until when nobody else will.
@@ -132,6 +133,13 @@ trial = Table(
     Column("loss", Double),
     Column("scored_at", Integer),  # whose weights the score belongs to; NULL for the last epoch
     Column("message", Text),
+    Column("updates", Integer),  # of its parameters
+    Column("updates_saved", Integer),  # those that a discarded trial was not trained with
+    # Where it was below its threshold for the first time; NULL where it never was. A trial that was
+    # spared has these too, and is not discarded.
+    Column("below_at", Integer),
+    Column("threshold", Double),
+    Column("stands_for", Double),  # what the surrogate takes the score of a discarded trial for
     Column("attempts", Integer, nullable=False, default=0),
     Column("losses", Integer, nullable=False, default=0),
     Column("worker_id", ForeignKey("hpsearch_worker.id")),

@@ -13,6 +13,7 @@ from typing import Any
 
 from hpsearch.seeds import Purpose
 from hpsearch.space import frozen, label
+from hpsearch.states import TrialState
 from hpsearch.store.mirroring import MirroredTrial, RoundRow
 from hpsearch.store.studies import StoredStudy
 
@@ -173,6 +174,11 @@ def _trial_tags(
         tags[ELITE_TAG] = str(elite).lower()
     if trial.message:
         tags["message"] = trial.message[:_LONGEST_TEXT]
+    if trial.below_at is not None:
+        tags["below_at"] = str(trial.below_at)
+        tags["spared"] = str(trial.state != TrialState.DISCARDED).lower()
+        if trial.threshold is not None:
+            tags["threshold"] = text(trial.threshold)
     if test is not None:
         tags["opening"] = str(test["opening"])
     return tags

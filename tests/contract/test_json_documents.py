@@ -42,6 +42,7 @@ STUDY = {
     ],
     "confirmation": {"planned": int, "finished": int},
     "control": None,
+    "discarding": None,
     "winner": CANDIDATE | {"ties": [CANDIDATE]},
     "test": {
         "metric": str,

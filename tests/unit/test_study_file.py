@@ -329,6 +329,14 @@ GRID_MISTAKES = [
     ),
     (
         "[search]",
+        '[search]\ndiscard = "auto"',
+        (
+            '[search] discard = "auto": a grid compares what was written down, all of it to its '
+            "end; leave discard out"
+        ),
+    ),
+    (
+        "[search]",
         "[search]\nrounds = 3",
         "[search] rounds = 3: a grid has one round; leave rounds out",
     ),

@@ -13,6 +13,7 @@ from hpsearch.report.figures.curves import Smoothing, plot
 from hpsearch.report.figures.groups import BEST_NAMED, MOST_NAMED
 from hpsearch.report.figures.material import Material, Trial
 from hpsearch.report.numbers import count
+from hpsearch.states import TrialState
 
 METRIC = "training_loss"
 
@@ -57,7 +58,8 @@ def _title(window: int) -> str:
 
 
 def _label(trial: Trial, unit: str) -> str:
-    end = f" (diverged at {unit} {trial.epochs[-1][0]})" if trial.diverged else ""
+    early = trial.state in {TrialState.DIVERGED, TrialState.DISCARDED}
+    end = f" ({trial.state} at {unit} {trial.epochs[-1][0]})" if early else ""
     return folded(trial.label + end, 36)
 
 

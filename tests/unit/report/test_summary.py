@@ -55,6 +55,7 @@ DOCUMENT = {
         "ties": [],
     },
     "control": None,
+    "discarding": None,
     "test": None,
     "has_test_rows": True,
     "failures": [],

@@ -44,6 +44,20 @@ def test_only_complete_trials_are_finished(state, status):
     assert trial_content("s", _trial(state=state), elite=False, test=None).status == status
 
 
+def test_a_trial_that_was_below_its_band_has_tags():
+    """Where, by what figure, and whether it ran on all the same; others have none of them."""
+    tags = {"below_at", "threshold", "spared"}
+    for state, spared in (("discarded", "false"), ("complete", "true")):
+        trial = _trial(state=state, below_at=3, threshold=0.25)
+        found = trial_content("s", trial, elite=False, test=None).tags
+        assert {name: found[name] for name in tags} == {
+            "below_at": "3",
+            "threshold": "0.25",
+            "spared": spared,
+        }
+    assert not tags & set(trial_content("s", _trial(), elite=False, test=None).tags)
+
+
 def test_metrics_that_are_not_finite_are_left_out():
     """A null in SQL was not finite, and is no point in MLflow."""
     content = trial_content("s", _trial(score=None), elite=False, test=None)

@@ -1,0 +1,39 @@
+"""What the trials of a wave are judged by, from everything finished before it."""
+
+from __future__ import annotations
+
+from hpsearch.search.design import SearchDesign
+from hpsearch.search.discarding import Band, Rule, Threshold, band, chance_floor, good_ones
+from hpsearch.search.narrowing import Known, noise_among
+from hpsearch.seeds import Purpose, is_spared
+from hpsearch.study import StudySpec
+
+
+def planned_bands(design: SearchDesign, known: Known | None, first: int) -> tuple[Band, ...]:
+    """The band of a wave whose trials are numbered from `first` on; none while nothing is known."""
+    if not design.discards or known is None:
+        return ()
+    finished = known.history()
+    good = good_ones(finished, noise_among(design, finished, known))
+    curves = known.curves([outcome.number for outcome in good])
+    found = band(first, list(curves.values()), known.validation_rows)
+    return () if found is None else (found,)
+
+
+def rule_of(
+    spec: StudySpec, rows: int, purpose: Purpose, number: int, band: Band | None
+) -> Rule | None:
+    """What a trial is stopped by; None for repeats, and where nothing is discarded.
+
+    Args:
+        spec: The study.
+        rows: Validation rows.
+        purpose: The trial's.
+        number: Its number within the purpose.
+        band: That of its wave; the control arm, which knows nothing of the search, has none.
+    """
+    searched = purpose in {Purpose.SEARCH, Purpose.CONTROL} and number < spec.planned_trials
+    if spec.search.discard != "auto" or not searched:
+        return None
+    threshold = Threshold.of(chance_floor(spec.data.labels, rows), band)
+    return Rule(threshold, is_spared(spec.seed, purpose, number))
