@@ -149,7 +149,7 @@ def audit(record: StudyRecord) -> Iterator[Finding]:
     yield from _found("values", _values(decided), "values and seeds are those of the plan")
     yield from _found("ledger", _ledger(record, decided), "narrowing decides the same ranges again")
     yield from _found("winner", _winner(record, decided), "selection decides the same again")
-    if record.study.spec.search.discard != "off":
+    if record.study.spec.search.discard == "auto":
         yield from _found(
             "discarded", _discarded(record, decided), "bands and stops, decided again"
         )

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from hpsearch.data.prepared import Prepared
 from hpsearch.nn.training import Member, TrainedMember, population_size, train
-from hpsearch.search.discarding import Judge
+from hpsearch.search.discarding import Judging
 from hpsearch.settings import TrialSettings
 from hpsearch.space import Value
 from hpsearch.states import TrialState
@@ -124,14 +124,14 @@ class PopulationObjective:
             for named, member, judge in zip(group, trained, judges, strict=True)
         }
 
-    def _judge(self, named: _Named) -> Judge | None:
+    def _judge(self, named: _Named) -> Judging | None:
         """A new one for every training, as it remembers what it has seen."""
         rule, training = named.trial.rule, named.settings.training
         if rule is None or self._validation is None:
             return None
         return rule.judge(training.updates_per_step(len(self._training)), training.length.count)
 
-    def _result(self, named: _Named, member: TrainedMember, judge: Judge | None) -> TrialResult:
+    def _result(self, named: _Named, member: TrainedMember, judge: Judging | None) -> TrialResult:
         training, made = named.settings.training, max(member.curve)
         per_step = training.updates_per_step(len(self._training))
         saved = (training.length.count - made) * per_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from hpsearch.final import final_result, train_final
 from hpsearch.findings import Finding, Verdict
 from hpsearch.objective import PopulationObjective
 from hpsearch.search.bands import rule_of
-from hpsearch.search.discarding import Rule
+from hpsearch.search.discarding import Below, RecordedRule, Rule
 from hpsearch.seeds import Purpose
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database
@@ -135,6 +136,8 @@ class Replay:
         return self._objective.run(claimed, values, lambda: False)
 
     def _rule(self, trial: RecordedTrial) -> Rule | None:
+        if self._spec.search.discard not in {"off", "auto"}:
+            return _as_recorded(trial)
         rows = self._prepared.validation()
         count = 0 if rows is None else len(rows)
         return rule_of(self._spec, count, trial.purpose, trial.number, trial.band)
@@ -169,6 +172,15 @@ class Replay:
         )
         expected = bool(_unlike(trial, self._here))
         return Finding("replay", Verdict.WARNING if expected else Verdict.WRONG, said)
+
+
+def _as_recorded(trial: RecordedTrial) -> Rule | None:
+    """A pruner's answer rests on who had finished by then: where it stopped is taken as it is."""
+    if trial.below_at is None:
+        return None
+    stands_for = math.nan if trial.stands_for is None else trial.stands_for
+    below = Below(trial.below_at, trial.threshold, stands_for)
+    return RecordedRule(below, spared=trial.state != TrialState.DISCARDED)
 
 
 def _recorded(trial: RecordedTrial, measured: Measured) -> dict[str, str]:

@@ -119,7 +119,7 @@ class SearchSpec(Table):
     narrowing: Literal["auto", "posterior", "elites"] = "elites"
     seeds: Literal["common", "blocks", "fresh"] | None = None
     control: Literal["random", "tpe"] | None = None
-    discard: Literal["off", "auto"] = "off"
+    discard: Literal["off", "auto", "median"] = "off"
 
 
 class ConfirmationSpec(Table):

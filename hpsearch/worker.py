@@ -27,16 +27,17 @@ from hpsearch.errors import (
 )
 from hpsearch.nn.kernels import kernels
 from hpsearch.objective import Objective, PopulationObjective
-from hpsearch.search.bands import rule_of
+from hpsearch.search.bands import may_be_stopped, rule_of
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.discarding import band_for
 from hpsearch.search.narrowing import Known
+from hpsearch.search.pruning import PrunerRule, pruner_study
 from hpsearch.search.rounds import Closing, close_round
 from hpsearch.search.sampling import suggest
-from hpsearch.seeds import Purpose, control_seed, plan_seed
+from hpsearch.seeds import Purpose, control_seed, is_spared, plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
-from hpsearch.store.claims import known_trials, set_values
+from hpsearch.store.claims import known_curves, known_trials, set_values
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS, Claim, ClaimedTrial, hand_back, renew
 from hpsearch.store.patience import Patience
@@ -302,10 +303,25 @@ class Worker:
     def _ruled(self, claim: Claim) -> list[ClaimedTrial]:
         """The trials with what they are stopped by."""
         spec, rows = self._study.spec, self._study.validation_rows
+        if spec.search.discard not in {"off", "auto"}:
+            return self._pruned(claim)
         return [
             replace(t, rule=rule_of(spec, rows, claim.purpose, t.number, band))
             for t in claim.trials
             for band in [band_for(claim.bands, t.number)]
+        ]
+
+    def _pruned(self, claim: Claim) -> list[ClaimedTrial]:
+        """The trials with a pruner that knows what is finished now."""
+        spec = self._study.spec
+        if not may_be_stopped(spec, claim.purpose, claim.trials[-1].number):
+            return list(claim.trials)
+        known = known_curves(self._database, self._study.id, claim.purpose)
+        study = pruner_study(spec.search.discard, known)
+        return [
+            replace(t, rule=PrunerRule(study, spared))
+            for t in claim.trials
+            for spared in [is_spared(spec.seed, claim.purpose, t.number)]
         ]
 
     def _values(self, claim: Claim) -> Mapping[int, Mapping[str, Value]]:

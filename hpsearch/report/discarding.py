@@ -30,7 +30,9 @@ def below_text(trial: JSON) -> str:
     if below is None:
         return ""
     spared = ", ran on all the same" if below["spared"] else ""
-    return f"after {below['epoch']}: below {score(below['threshold'])}{spared}"
+    threshold = below["threshold"]
+    why = "pruned" if threshold is None else f"below {score(threshold)}"
+    return f"after {below['epoch']}: {why}{spared}"
 
 
 def _wrong(spared: JSON) -> str:

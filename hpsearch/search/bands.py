@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpsearch.search.design import SearchDesign
-from hpsearch.search.discarding import Band, Rule, Threshold, band, chance_floor, good_ones
+from hpsearch.search.discarding import Band, BandRule, Threshold, band, chance_floor, good_ones
 from hpsearch.search.narrowing import Known, noise_among
 from hpsearch.seeds import Purpose, is_spared
 from hpsearch.study import StudySpec
@@ -20,10 +20,15 @@ def planned_bands(design: SearchDesign, known: Known | None, first: int) -> tupl
     return () if found is None else (found,)
 
 
+def may_be_stopped(spec: StudySpec, purpose: Purpose, number: int) -> bool:
+    """Whether it is a trial of the search or of the control arm, and no repeat."""
+    return purpose in {Purpose.SEARCH, Purpose.CONTROL} and number < spec.planned_trials
+
+
 def rule_of(
     spec: StudySpec, rows: int, purpose: Purpose, number: int, band: Band | None
-) -> Rule | None:
-    """What a trial is stopped by; None for repeats, and where nothing is discarded.
+) -> BandRule | None:
+    """What a trial is stopped by; None for repeats, and where no band is.
 
     Args:
         spec: The study.
@@ -32,8 +37,7 @@ def rule_of(
         number: Its number within the purpose.
         band: That of its wave; the control arm, which knows nothing of the search, has none.
     """
-    searched = purpose in {Purpose.SEARCH, Purpose.CONTROL} and number < spec.planned_trials
-    if spec.search.discard != "auto" or not searched:
+    if spec.search.discard != "auto" or not may_be_stopped(spec, purpose, number):
         return None
     threshold = Threshold.of(chance_floor(spec.data.labels, rows), band)
-    return Rule(threshold, is_spared(spec.seed, purpose, number))
+    return BandRule(threshold, is_spared(spec.seed, purpose, number))

@@ -13,6 +13,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -127,9 +128,62 @@ class Judge:
         return not self._spared
 
 
+class Judging(Protocol):
+    """Follows one training."""
+
+    below: Below | None
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> bool:
+        """Look at a measurement: whether to stop now."""
+
+
+class Rule(Protocol):
+    """What a trial is stopped by, before anybody knows how long its epochs are."""
+
+    def judge(self, per_step: int, last: int) -> Judging:
+        """A judge of one training.
+
+        Args:
+            per_step: Updates from one epoch or iteration to the next.
+            last: Its last epoch or iteration.
+        """
+
+
 @dataclass(frozen=True)
-class Rule:
-    """What a trial is stopped by, before anybody knows how long its epochs are.
+class RecordedRule:
+    """Stops a trial where it was stopped before, for whom nobody can ask again.
+
+    Attributes:
+        below: What was written down.
+        spared: Whether it ran on all the same.
+    """
+
+    below: Below
+    spared: bool
+
+    def judge(self, per_step: int, last: int) -> RecordedJudge:  # noqa: ARG002 - as of a band
+        """A judge of one training."""
+        return RecordedJudge(self.below, spared=self.spared)
+
+
+class RecordedJudge:
+    """See `RecordedRule`."""
+
+    def __init__(self, recorded: Below, *, spared: bool) -> None:
+        self._recorded, self._spared = recorded, spared
+        self.below: Below | None = None
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> bool:  # noqa: ARG002
+        """Whether this is the measurement."""
+        if step != self._recorded.step:
+            return False
+        self.below = self._recorded
+        return not self._spared
+
+
+@dataclass(frozen=True)
+class BandRule:
+    """What a trial is stopped by that must not fall below a band.
 
     Attributes:
         threshold: What it has to reach.

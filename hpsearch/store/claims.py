@@ -6,6 +6,7 @@ those that never were, so that it fails alone when it does so three times.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hpsearch.errors import LeaseLostError
+from hpsearch.search.discarding import METRIC
 from hpsearch.search.outcomes import Outcome
+from hpsearch.search.pruning import KnownCurve
 from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Value
@@ -339,6 +342,34 @@ def known_trials(
         )
         finished = newest_outcomes(connection, study_id, claim.purpose, MOST_KNOWN)
         return finished, [values_from(text) for text in running]
+
+
+@retried
+def known_curves(database: Database, study_id: int, purpose: Purpose) -> list[KnownCurve]:
+    """What a pruner may look at now: the newest complete trials of its kind."""
+    newest = (
+        select(_trial.id, _trial.score)
+        .where(
+            _trial.study_id == study_id,
+            _trial.purpose == purpose,
+            _trial.state == TrialState.COMPLETE,
+        )
+        .order_by(_trial.number.desc())
+        .limit(MOST_KNOWN)
+        .subquery()
+    )
+    columns = tables.epoch.c
+    curves: dict[int, dict[int, float]] = {}
+    scores: dict[int, float] = {}
+    with database.reading() as connection:
+        for row in connection.execute(
+            select(newest.c.id, newest.c.score, columns.epoch, columns.metrics)
+            .select_from(newest.join(tables.epoch, columns.trial_id == newest.c.id))
+            .order_by(newest.c.id, columns.epoch)
+        ):
+            scores[row.id] = row.score
+            curves.setdefault(row.id, {})[row.epoch] = json.loads(row.metrics)[METRIC]
+    return [KnownCurve(scores[trial], curve) for trial, curve in curves.items()]
 
 
 @retried

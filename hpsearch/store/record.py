@@ -106,7 +106,7 @@ class StudyRecord:
         ledger: Rows by the round whose ranges they are, in the study file's order.
         openings: In order.
         curves: Validation accuracy by epoch of trials that may have been stopped early, by their
-            row, as far as the losses were finite. Empty where nothing is discarded.
+            row, as far as the losses were finite. Empty where no band is.
         points: The same by the number of updates, of search trials by their numbers.
     """
 
@@ -179,7 +179,7 @@ def read_measured(database: Database, trials: Sequence[RecordedTrial]) -> dict[i
 
 def _measured(connection: Connection, study: StoredStudy) -> dict[str, Any]:
     """The curves that decided something."""
-    if study.spec.search.discard == "off":
+    if study.spec.search.discard != "auto":
         return {"curves": {}, "points": {}}
     trial = tables.trial.c
     mine = (trial.study_id == study.id) & trial.purpose.in_((Purpose.SEARCH, Purpose.CONTROL))

@@ -198,6 +198,23 @@ def test_lost_trials_are_judged_as_before(database, database_url, discarding, ma
     assert all(by_number[t["number"]] == t for t in first_wave)
 
 
+def test_a_pruner_of_optunas_stops_trials_too(database, database_url, discarding):
+    """N trials are N, the stops are PRUNED for Optuna, and each replays to where it was."""
+    study = discarding(search=SEARCH | {"discard": "median", "sampler": "sobol"})
+    run_in_threads(database_url, study, 2, 8)
+    study = load_study(database, study.name)
+    document = study_document(database, study)
+    assert document["complete"] + document["diverged"] + document["discarded"] == 60
+    _, number = discarded_row(database, study)
+    sample = Sample(1, number, Purpose.SEARCH, 0)
+    verification = Verification(database, study.name, sample, None)
+    findings = [*verification.replayed(), *verification.audited()]
+    assert [f for f in findings if f.verdict == Verdict.WRONG] == []
+    stopped = [t for t in trials_document(database, study) if t["state"] == "discarded"]
+    assert {t["below"]["threshold"] for t in stopped} == {None}
+    assert min(t["below"]["epoch"] for t in stopped) >= FIRST_JUDGED
+
+
 def test_a_control_arm_is_judged_by_chance_alone(database, database_url, discarding):
     """It knows nothing of the search, so that it has no band; its repeats are never stopped."""
     search = SEARCH | {"rounds": 1, "control": "random"}
