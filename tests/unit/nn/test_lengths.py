@@ -131,3 +131,14 @@ def test_training_rows_can_be_measured_as_they_are():
     assert evaluate(settings, result.parameters, ROWS)["loss"] == result.curve[3]["training_loss"]
     assert seen.parameters.tobytes() == result.parameters.tobytes()
     assert seen.curve[3]["training_loss"] != result.curve[3]["training_loss"]
+
+
+@pytest.mark.parametrize("rows", [7, 32, 33, 100])
+@pytest.mark.parametrize("batch_size", [1, 32, 50, "full"])
+def test_updates_are_counted_as_they_are_made(rows, batch_size):
+    """An epoch has as many updates as minibatches, the last partial one included."""
+    size = rows if batch_size == "full" else min(batch_size, rows)
+    batches = Minibatches([Seed(1)], np.zeros(rows, np.int64), size)
+    assert TrainingSpec(batch_size=batch_size).updates_per_step(rows) == batches.per_epoch
+    iterations = TrainingSpec(iterations=9, batch_size=batch_size)
+    assert iterations.updates_per_step(rows) == 1

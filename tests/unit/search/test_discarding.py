@@ -4,9 +4,12 @@ from math import inf, sqrt
 
 import pytest
 
+from hpsearch.search.bands import rule_of
 from hpsearch.search.discarding import (
     Band,
+    Below,
     Judge,
+    RecordedRule,
     Threshold,
     band,
     band_for,
@@ -19,6 +22,7 @@ from hpsearch.search.noise import standard_error
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.search.rounds import DoneRound, close_round, first_round
 from hpsearch.seeds import Purpose, is_spared
+from hpsearch.study import StudySpec
 from tests.unit.search.test_planning import make_design
 
 ROWS = 400
@@ -195,3 +199,27 @@ def test_without_discarding_no_curve_is_read():
     assert closing.wave
     assert closing.bands == ()
     assert asked == []
+
+
+def test_what_was_recorded_is_stopped_again():
+    """Where nobody can be asked once more, a replay stops where the trial was stopped."""
+    below = Below(2, None, 0.4)
+    stopped, spared = (RecordedRule(below, spared).judge(10, 5) for spared in (False, True))
+    assert followed(stopped, 0.1, 0.1) == [False, True]
+    assert followed(spared, 0.1, 0.1, 0.1) == [False, False, False]
+    assert stopped.below == spared.below == below
+
+
+def test_repeats_are_never_stopped():
+    """Only trials of the search and of the control arm are, and of that none of its repeats."""
+    document = {
+        "name": "stopped",
+        "space": {"learning_rate": {"low": 1e-6, "high": 1e-2, "scale": "log"}},
+        "search": {"rounds": 2, "trials": 20, "discard": "auto", "control": "random"},
+    }
+    spec = StudySpec.model_validate(document)
+    assert rule_of(spec, ROWS, Purpose.SEARCH, 39, None).threshold.floor == chance_floor(10, ROWS)
+    assert rule_of(spec, ROWS, Purpose.CONTROL, 39, None) is not None
+    assert rule_of(spec, ROWS, Purpose.CONTROL, 40, None) is None
+    for purpose in (Purpose.REPEAT, Purpose.CONFIRMATION, Purpose.FINAL):
+        assert rule_of(spec, ROWS, purpose, 0, None) is None
