@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from hpsearch.search.ledger import Undone
 from hpsearch.settings import TrialSettings
 from hpsearch.space import Box, Value
 from hpsearch.study import StudySpec
@@ -33,6 +34,7 @@ class SearchDesign:
         winner_repeats: Over how many more the winner, whose score is then theirs.
         shape: Name of what can be trained side by side, for given values.
         simplicity: How simple a network with given values is: of two tuples the smaller is simpler.
+        undone: What the next box takes back, None where it is decided from the trials.
     """
 
     space: Box
@@ -49,6 +51,7 @@ class SearchDesign:
     winner_repeats: int
     shape: Callable[[dict[str, Value]], str | None] = lambda _values: None
     simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: ()
+    undone: Undone | None = None
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
@@ -84,6 +87,11 @@ class SearchDesign:
     def races(self) -> bool:
         """Whether finalists that cannot be told apart meet more seeds than the others."""
         return self.most_repeats > self.repeats
+
+    @property
+    def confirmation_seeds(self) -> int:
+        """How many seeds one confirmation may use; another one after it begins behind them."""
+        return self.most_repeats + self.winner_repeats
 
     @property
     def measures_noise(self) -> bool:

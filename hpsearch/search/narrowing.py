@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hpsearch.search import elites, posterior
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.landscape import Landscape
-from hpsearch.search.ledger import LedgerRow, unnarrowed
+from hpsearch.search.ledger import LedgerRow, undone, unnarrowed
 from hpsearch.search.noise import measured_noise, standard_error
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import decision_seed
@@ -29,12 +29,14 @@ class Known:
         repeats: All finished repeats of trials of the first round.
         confirmed: All finished repeats of finalists.
         validation_rows: Rows behind each score.
+        confirmations: How many rounds of repeats of finalists there have been.
     """
 
     history: Callable[[], Sequence[Outcome]]
     repeats: Callable[[], Sequence[Outcome]]
     confirmed: Callable[[], Sequence[Outcome]]
     validation_rows: int
+    confirmations: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,16 @@ def narrow(
         outcomes: Its trials.
         known: What else is known.
     """
+    decided = _decided(design, number, box, outcomes, known)
+    if design.undone is None:
+        return decided
+    return replace(decided, ledger=tuple(undone(box, design.undone)))
+
+
+def _decided(
+    design: SearchDesign, number: int, box: Box, outcomes: Sequence[Outcome], known: Known
+) -> Narrowing:
+    """What the trials have it."""
     if design.is_grid:
         return Narrowing(tuple(unnarrowed(box)))
     if design.rule == "posterior":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -78,7 +78,7 @@ class Closing:
     """What is decided when all trials of a round that have been planned are done.
 
     Attributes:
-        ledger: The ranges decided from the round, empty where none are.
+        ledger: The ranges of the next search round, empty where none are decided.
         following: The round that opens now, None after the last.
         winner: Known once the confirmation is closed, or the last round where there is none.
         wave: More trials of the same round, which then goes on instead of being closed.
@@ -93,6 +93,12 @@ class Closing:
     def finished(self) -> bool:
         """Whether the search is over, with a winner or (all diverged) without."""
         return self.following is None and not self.wave
+
+    def round_after(self, done: DoneRound) -> int:
+        """The search round that the ledger is of."""
+        if self.following is not None and self.following.purpose == Purpose.SEARCH:
+            return self.following.number
+        return done.number + 1
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,8 @@ def _close_search_round(design: SearchDesign, done: DoneRound, known: Known) -> 
     if not design.confirms:
         return Closing(narrowing.ledger, None, unconfirmed_winner(known.history()))
     best = _finalists(design, known, narrowing.model)
-    return Closing(narrowing.ledger, confirmation_round(design, box, best))
+    again = confirmation_round(design, box, best, known.confirmed(), known.confirmations())
+    return Closing(narrowing.ledger, again)
 
 
 def _outcomes(design: SearchDesign, done: DoneRound, known: Known) -> Sequence[Outcome]:
@@ -179,19 +186,42 @@ def _finalists(design: SearchDesign, known: Known, model: Model | None) -> list[
 
 
 def confirmation_round(
-    design: SearchDesign, box: Box, best: Sequence[dict[str, Value]]
+    design: SearchDesign,
+    box: Box,
+    best: Sequence[dict[str, Value]],
+    earlier: Sequence[Outcome] = (),
+    rounds: int = 0,
 ) -> RoundPlan | None:
-    """The finalists over fresh seeds; None when there are none: no trial has a score."""
+    """The finalists over fresh seeds; None when there are none: no trial has a score.
+
+    Args:
+        design: The study's design.
+        box: Where the search would go on.
+        best: The finalists.
+        earlier: All repeats of earlier confirmations; none of their seeds is used again.
+        rounds: How many rounds those had.
+    """
     if not best:
         return None
-    trials = _over_seeds(design, Purpose.CONFIRMATION, best, range(design.repeats))
-    return RoundPlan(Purpose.CONFIRMATION, 1, box, trials, len(trials))
+    first = max((outcome.number for outcome in earlier), default=-1) + 1
+    seed = _first_seed(design, earlier) + design.confirmation_seeds if earlier else 0
+    seeds = range(seed, seed + design.repeats)
+    trials = _over_seeds(design, Purpose.CONFIRMATION, best, seeds, first)
+    return RoundPlan(Purpose.CONFIRMATION, rounds + 1, box, trials, len(trials))
+
+
+def _first_seed(design: SearchDesign, repeats: Sequence[Outcome]) -> int:
+    """The first seed of the newest confirmation; each has a stretch of seeds of its own."""
+    newest = max((outcome.replicate for outcome in repeats), default=0)
+    return newest - newest % design.confirmation_seeds
 
 
 def _close_confirmation(
     design: SearchDesign, done: DoneRound, repeats: Sequence[Outcome]
 ) -> Closing:
     """Run on those that cannot be told apart, measure the winner, or name it."""
+    first = _first_seed(design, repeats)
+    repeats = [replace(o, replicate=o.replicate - first) for o in repeats if o.replicate >= first]
     racing = [o for o in repeats if o.replicate < design.most_repeats]
     measured = [o for o in repeats if o.replicate >= design.most_repeats]
     if design.races:
@@ -208,7 +238,8 @@ def _close_confirmation(
         seeds = range(most, most + design.winner_repeats)
     else:
         return Closing(winner=measured_winner(winner, measured))
-    return Closing(following=_further_seeds(design, done, repeats, configurations, seeds))
+    fresh = [first + seed for seed in seeds]
+    return Closing(following=_further_seeds(design, done, repeats, configurations, fresh))
 
 
 def _further_seeds(
