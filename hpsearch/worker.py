@@ -27,19 +27,26 @@ from hpsearch.errors import (
 )
 from hpsearch.nn.kernels import kernels
 from hpsearch.objective import Objective, PopulationObjective
-from hpsearch.search.design import SearchDesign
 from hpsearch.search.narrowing import Known
-from hpsearch.search.rounds import Closing, close_round
+from hpsearch.search.rounds import Closing
 from hpsearch.search.sampling import suggest
 from hpsearch.seeds import Purpose, plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
+from hpsearch.store.amendments import amended_search, last_search_round
 from hpsearch.store.claims import known_trials, set_values
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS, Claim, hand_back, renew
 from hpsearch.store.patience import Patience
 from hpsearch.store.results import TrialResult, commit
-from hpsearch.store.rounds import ClosingTask, history, release_closing, take_closing, write_closing
+from hpsearch.store.rounds import (
+    ClosingTask,
+    count_rounds,
+    history,
+    release_closing,
+    take_closing,
+    write_closing,
+)
 from hpsearch.store.studies import StoredStudy, find_study, is_complete, load_study
 from hpsearch.store.workers import (
     register_worker,
@@ -327,8 +334,11 @@ def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closin
         repeats=partial(history, database, study.id, Purpose.REPEAT),
         confirmed=partial(history, database, study.id, Purpose.CONFIRMATION),
         validation_rows=study.validation_rows,
+        confirmations=partial(count_rounds, database, study.id, Purpose.CONFIRMATION),
     )
-    return close_round(SearchDesign.of(study.spec), task.done, known)
+    # Read now: it may have been amended since this worker began.
+    search = amended_search(database, study)
+    return search.decide(task.done, known, partial(last_search_round, database, study.id))
 
 
 def machine_fingerprint() -> dict[str, str]:

@@ -14,7 +14,9 @@ from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
+from hpsearch.report.widening import limits_option
 from hpsearch.search import posterior
+from hpsearch.search.amendments import Amendment
 from hpsearch.search.elites import crowded
 from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
@@ -43,6 +45,11 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
         console.print(f"[bold]{study.name}[/]: {plan}, {length_text(spec)} each, over {names}.")
 
 
+def print_amendment(console: Console, study: StoredStudy) -> None:
+    """One line about the newest amendment."""
+    console.print(f"{study.name}: {_amended(study.amendments[-1])}.", markup=False)
+
+
 def print_result(
     console: Console,
     study: StoredStudy,
@@ -68,9 +75,10 @@ def print_result(
     facts.add_column()
     sections = {
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
+        "Amended": [f"{_amended(amendment)}." for amendment in study.amendments],
         "Ledger": _findings(ledger),
         "Winner": _winner(study, document),
-        "Test": _test(study.name, document["test"]) or _sealed(study, document),
+        "Test": _test(study.name, document["test"], commands) or _sealed(study, document),
         "Next": _next(study, document, ledger, commands),
     }
     for head, lines in sections.items():
@@ -79,9 +87,9 @@ def print_result(
     console.print(facts)
 
 
-def print_test(console: Console, name: str, test: JSON | None) -> None:
+def print_test(console: Console, name: str, test: JSON | None, commands: Commands) -> None:
     """The test figure with its interval and how often the split was opened."""
-    for line in _test(name, test):
+    for line in _test(name, test, commands):
         console.print(line)
 
 
@@ -126,6 +134,19 @@ def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
         head += f", {commonest['count']} of them"
     message = escape(" ".join(commonest["message"].split()))
     return [f"{head}: {message}; `{commands.about('trials', name)}` lists them."]
+
+
+def _amended(amendment: Amendment) -> str:
+    """What was changed, and from where on it counts."""
+    change = amendment.change
+    parts = [count(change.rounds, "round") + " in all"] if change.rounds is not None else []
+    parts += [
+        f"{name} may grow to {number(low)} .. {number(high)}"
+        for name, (low, high) in change.limits.items()
+    ]
+    if change.undo is not None:
+        parts.append(f"what opened round {change.undo} is taken back")
+    return f"from after round {amendment.place.round} on, {', '.join(parts)}"
 
 
 def _findings(ledger: Sequence[JSON]) -> list[str]:
@@ -189,20 +210,30 @@ def _sealed(study: StoredStudy, document: JSON) -> list[str]:
     return ["sealed: finalists = 0, and `start` does not test what was not confirmed."]
 
 
-def _test(name: str, test: JSON | None) -> list[str]:
+def _test(name: str, test: JSON | None, commands: Commands) -> list[str]:
     if test is None:
         return []
+    # Studies of before were never extended.
+    earlier = test.get("earlier_winner", False)
+    winner = "the earlier winner" if earlier else "the winner"
+    more = (
+        f"The study went on since: this says nothing of a later winner. `{commands.test(name)}` "
+        "opens the test split again, which is counted."
+    )
+    again = [more] if earlier else []
     if test["score"] is None:
-        return ["the winner diverged when trained on all rows but the test rows: no figure."]
+        figure = f"{winner} diverged when trained on all rows but the test rows: no figure."
+        return [figure, *again]
     low, high = test["interval"]
     # Studies of before had one training.
     trainings = test.get("trainings", 1)
     mean = f"mean of {trainings} trainings, " if trainings > 1 else ""
+    of_whom = f"of {winner} ({shown_values(test['values'])}): " if earlier else ""
     figure = (
-        f"accuracy [bold]{score(test['score'])}[/], {mean}95 % interval {score(low)} to "
+        f"{of_whom}accuracy [bold]{score(test['score'])}[/], {mean}95 % interval {score(low)} to "
         f"{score(high)}, on {test['rows']} sealed rows."
     )
-    lines = [figure]
+    lines = [figure, *again]
     if test["openings"] > 1:
         lines.append(
             f"The test split of {name} has been opened {test['openings']} times: only the first "
@@ -235,6 +266,8 @@ def _next(
 def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
     """How to look beyond an edge that the best trials crowd."""
     crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(row)]
+    if study.spec.narrowing == "posterior":
+        return _longer(study, crowded, commands)
     moves = [
         f"the {_end(r)} of {r['dimension']} {_past(r)} {_edge_value(study, r)}" for r in crowded
     ]
@@ -242,6 +275,26 @@ def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> li
         return []
     where = " and ".join(dict.fromkeys(moves))
     return [f"`{commands.wider(study.name)}`, then move {where} there."]
+
+
+def _longer(study: StoredStudy, crowded: Sequence[JSON], commands: Commands) -> list[str]:
+    """The command that goes on with this study and all its trials, beyond edges still closed."""
+    # Of each dimension the newest edge, as its limits can be given once.
+    edges = {row["dimension"]: row["edge"] for row in crowded if _is_closed(study, row)}
+    found = {name: limits_option(study.spec, name, edge) for name, edge in edges.items()}
+    further = {name: option for name, option in found.items() if option is not None}
+    if not further:
+        return []
+    command = commands.extended(study.name, study.spec.rounds + 1, *further.values())
+    where = " and ".join(f"the {edges[name]} edge of {name}" for name in further)
+    return [f"`{command}` looks beyond {where} and keeps all trials."]
+
+
+def _is_closed(study: StoredStudy, row: JSON) -> bool:
+    """Whether the range may still not grow beyond the edge that the row names."""
+    widest = study.spec.space.widest[row["dimension"]].document()
+    end = _end(row)
+    return bool(row[end] <= widest[end] if end == "low" else row[end] >= widest[end])
 
 
 def _end(row: JSON) -> str:

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.ledger import LedgerRow
@@ -152,7 +164,10 @@ def insert_trials(
 def insert_ledger(
     connection: Connection, study_id: int, round_number: int, rows: Sequence[LedgerRow]
 ) -> None:
-    """Write why each range of a round is what it is."""
+    """Write why each range of a round is what it is; a round is decided anew with an amendment."""
+    columns = tables.ledger.c
+    mine = (columns.study_id == study_id) & (columns.round == round_number)
+    connection.execute(delete(tables.ledger).where(mine))
     documents = [
         {
             "study_id": study_id,
@@ -169,8 +184,7 @@ def insert_ledger(
         }
         for position, row in enumerate(rows)
     ]
-    if documents:
-        connection.execute(insert(tables.ledger), documents)
+    connection.execute(insert(tables.ledger), documents)
 
 
 # --------------------------------------------------------------------- closing
@@ -211,10 +225,11 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
         ).one_or_none()
         if row is None:
             return None
-        return ClosingTask(token, study_id, row.id, _done(connection, row))
+        return ClosingTask(token, study_id, row.id, done_round(connection, row))
 
 
-def _done(connection: Connection, row: Any) -> DoneRound:
+def done_round(connection: Connection, row: Row[Any]) -> DoneRound:
+    """A round whose trials so far are done, from its row."""
     mine = tables.trial.c.round_id == row.id
     count = select(func.count()).select_from(tables.trial).where(mine)
     return DoneRound(
@@ -240,9 +255,12 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
     following = closing.following
     optuna_id = _sibling_study(database, task.study_id, following.purpose) if following else None
     with database.writing(durable=True) as connection:
+        lock_study(connection, task.study_id)
         when = clock(connection)
         _settle(connection, task, state=tables.RoundState.CLOSED, closed=when)
-        insert_ledger(connection, task.study_id, task.done.number + 1, closing.ledger)
+        if closing.ledger:
+            number = closing.round_after(task.done)
+            insert_ledger(connection, task.study_id, number, closing.ledger)
         if following is not None and optuna_id is not None:
             insert_round(
                 connection, database.storage, task.study_id, optuna_id, declared, following
@@ -262,9 +280,19 @@ def _write_wave(
     """Add trials to a round that goes on."""
     optuna_id = _sibling_study(database, task.study_id, task.done.purpose)
     with database.writing(durable=True) as connection:
+        lock_study(connection, task.study_id)
         _settle(connection, task, closing_token=None, closing_until=None, closing_worker_id=None)
         place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
         insert_trials(connection, database.storage, place, task.done.box, declared, wave)
+
+
+def lock_study(connection: Connection, study_id: int) -> None:
+    """Hold the study's row: whoever changes what the study does next comes one after the other.
+
+    Rows may still be added that refer to it.
+    """
+    mine = tables.study.c.id == study_id
+    connection.execute(select(tables.study.c.id).where(mine).with_for_update(key_share=True))
 
 
 def _settle(connection: Connection, task: ClosingTask, **values: Any) -> None:
@@ -351,6 +379,16 @@ def history(
     with database.reading() as connection:
         mine = (columns.study_id == study_id) & (columns.purpose == purpose)
         return outcomes(connection, mine)
+
+
+@retried
+def count_rounds(database: Database, study_id: int, purpose: Purpose) -> int:
+    """How many rounds of a purpose there are."""
+    columns = tables.round_.c
+    mine = (columns.study_id == study_id) & (columns.purpose == purpose)
+    count = select(func.count()).select_from(tables.round_).where(mine)
+    with database.reading() as connection:
+        return int(connection.execute(count).scalar_one())
 
 
 def _ready(database: Database, study_id: int, token: int) -> bool:

@@ -119,7 +119,9 @@ class StudyCopy:
         if signature != self._signature:
             self._study = study_run.update(self._database, self._study, experiment, root)
             # Before the confirmation is over: nobody waits for the drawing then.
-            if study_run.search_is_over(self._database, self._study) and not stopped():
+            if not study_run.search_is_over(self._database, self._study):
+                self._figures = None
+            elif not stopped():
                 self._attach_figures(experiment, root)
             self._signature = signature
         self._tell()

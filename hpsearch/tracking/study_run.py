@@ -49,8 +49,11 @@ def update(
 
 def search_is_over(database: Database, study: StoredStudy) -> bool:
     """Whether no search trial will come any more, so that figures are as they will stay."""
+    if study.completed is not None:
+        return True
     rounds = rounds_after(database, study.id, 0)
-    return study.completed is not None or any(r.purpose != Purpose.SEARCH for r in rounds)
+    searched = max(row.number for row in rounds if row.purpose == Purpose.SEARCH)
+    return searched == study.spec.rounds and rounds[-1].purpose == Purpose.CONFIRMATION
 
 
 def figures(database: Database, study: StoredStudy) -> dict[str, bytes]:

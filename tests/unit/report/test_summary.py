@@ -8,10 +8,14 @@ from rich.console import Console
 
 from hpsearch.findings import Commands
 from hpsearch.report.summary import print_result
+from hpsearch.search import posterior
+from hpsearch.search.amendments import Amendment, Change, Place
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
+from hpsearch.study_file import overridden
 
 DEFAULT_COMMANDS = Commands()
+BY_POSTERIOR = {"narrowing": "posterior"}
 SPEC = StudySpec.model_validate(
     {
         "name": "a",
@@ -25,7 +29,7 @@ SPEC = StudySpec.model_validate(
 STUDY = StoredStudy(
     id=1,
     name="a",
-    spec=SPEC,
+    begun=SPEC,
     source="",
     data_fingerprint="0" * 64,
     validation_rows=100,
@@ -111,6 +115,42 @@ def test_an_edge_that_the_posterior_opened_needs_no_wider_study():
     assert move not in printed(ledger=[row | {"edge": None}])
 
 
+def posterior_study(limits=None):
+    """A study of one round that the posterior narrows, with limits of its learning rate."""
+    begun = SPEC.model_copy(update={"search": SPEC.search.model_copy(update=BY_POSTERIOR)})
+    return replace(STUDY, begun=overridden(begun, limits))
+
+
+def test_beyond_an_edge_the_same_study_goes_on_in_one_command():
+    """Where the posterior may open edges it says how far, and no other study is offered."""
+    crowded = NARROWED | {"rule": posterior.RULE}
+    command = "`hpsearch start a --rounds 2 --limits learning_rate=1e-06..100.0`"
+    found = printed(ledger=[crowded], study=posterior_study())
+    assert f"{command} looks beyond the upper edge of learning_rate and keeps all trials." in found
+    assert "hpsearch new" not in found
+    opened = posterior_study({"learning_rate": (1e-6, 1.0)})
+    assert "--limits" not in printed(ledger=[crowded], study=opened)
+
+
+def test_a_figure_of_before_is_said_to_be_the_earlier_winners():
+    """It stands beside a new winner only with whose it is, and with what tests the new one."""
+    test = {"score": 0.9, "interval": [0.8, 0.95], "rows": 50, "openings": 1, "trainings": 5}
+    test |= {"values": {"learning_rate": 0.01}, "earlier_winner": True}
+    found = printed(DOCUMENT | {"test": test})
+    assert "of the earlier winner (learning_rate 0.01): accuracy 0.9000" in found
+    assert "`hpsearch test a` opens the test split again, which is counted." in found
+    assert "earlier winner" not in printed(DOCUMENT | {"test": test | {"earlier_winner": False}})
+
+
+def test_amendments_are_listed():
+    """Each with what it changed and from where on it counts."""
+    change = Change(rounds=4, limits={"learning_rate": (1e-6, 1.0)}, undo=2)
+    amendment = Amendment(Place(3, over=True), change, 0.0)
+    study = replace(posterior_study(), amendments=(amendment,))
+    said = "from after round 3 on, 4 rounds in all, learning_rate may grow to 1e-06 .. 1, "
+    assert f"{said}what opened round 2 is taken back." in printed(study=study)
+
+
 def test_an_edge_that_was_crowded_in_an_earlier_round_is_still_said():
     """The newest reason of each dimension, and before it the round that crowded an edge."""
     newest = NARROWED | {"round": 3, "low": 2e-3, "previous": [1e-3, 1e-2], "reason": "newest"}
@@ -151,7 +191,7 @@ def test_a_comparison_says_what_it_is(split):
         "confirmation": {"finalists": 0},
         "data": {"split": split},
     }
-    study = replace(STUDY, spec=StudySpec.model_validate({"name": "a"} | changes))
+    study = replace(STUDY, begun=StudySpec.model_validate({"name": "a"} | changes))
     winner = {"values": {"activation": "relu"}, "score": 0.9, "seeds": 1, "standard_error": 0.0}
     rounds = [DOCUMENT["rounds"][0] | {"ranges": choices}]
     text = printed(DOCUMENT | {"rounds": rounds, "winner": winner | {"ties": []}}, (), study)
