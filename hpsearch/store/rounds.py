@@ -242,48 +242,84 @@ def done_round(connection: Connection, row: Row[Any]) -> DoneRound:
     )
 
 
-@retried
 def write_closing(database: Database, task: ClosingTask, declared: Box, closing: Closing) -> None:
     """Store what was decided: the ledger, the next wave, round or winner; all or nothing.
 
     Raises:
-        LeaseLostError: If the close took so long that somebody else has done it.
+        LeaseLostError: If the close took so long that somebody else has done it, or if the study
+            was amended meanwhile.
     """
-    if closing.wave:
-        _write_wave(database, task, declared, closing.wave)
-        return
+
+    def write(again: bool) -> None:
+        optuna_id = _optuna_study_for(database, task, closing)
+        with database.writing(durable=True) as connection:
+            lock_study(connection, task.study_id)
+            # A connection that broke may have broken after the commit.
+            if again and _is_written(connection, task):
+                return
+            if closing.wave:
+                _write_wave(connection, database.storage, task, optuna_id, declared, closing.wave)
+            else:
+                _write_end(connection, database.storage, task, optuna_id, declared, closing)
+
+    database.call_knowing(write)
+
+
+def _optuna_study_for(database: Database, task: ClosingTask, closing: Closing) -> int:
+    """Optuna's study for the trials that are planned, or for the round's own."""
     following = closing.following
-    optuna_id = _sibling_study(database, task.study_id, following.purpose) if following else None
-    with database.writing(durable=True) as connection:
-        lock_study(connection, task.study_id)
-        when = clock(connection)
-        _settle(connection, task, state=tables.RoundState.CLOSED, closed=when)
-        if closing.ledger:
-            number = closing.round_after(task.done)
-            insert_ledger(connection, task.study_id, number, closing.ledger)
-        if following is not None and optuna_id is not None:
-            insert_round(
-                connection, database.storage, task.study_id, optuna_id, declared, following
-            )
-        if closing.finished:
-            winner = None if closing.winner is None else winner_text(closing.winner)
-            connection.execute(
-                update(tables.study)
-                .where(tables.study.c.id == task.study_id)
-                .values(state="complete", winner=winner, completed=when)
-            )
+    purpose = task.done.purpose if following is None else following.purpose
+    return _sibling_study(database, task.study_id, purpose)
+
+
+def _is_written(connection: Connection, task: ClosingTask) -> bool:
+    """Whether the round is closed by this task, or has the wave that it planned."""
+    round_, trial = tables.round_.c, tables.trial.c
+    closed = (round_.state == tables.RoundState.CLOSED) & (round_.closing_token == task.token)
+    mine = select(round_.id).where(round_.id == task.round_id, closed)
+    if connection.execute(mine).first() is not None:
+        return True
+    trials = select(func.count()).where(trial.round_id == task.round_id)
+    return connection.execute(trials).scalar_one() > task.done.finished
+
+
+def _write_end(
+    connection: Connection,
+    storage: BulkStorage,
+    task: ClosingTask,
+    optuna_id: int,
+    declared: Box,
+    closing: Closing,
+) -> None:
+    """Close the round, and open the next or name the winner."""
+    when = clock(connection)
+    _settle(connection, task, state=tables.RoundState.CLOSED, closed=when)
+    if closing.ledger:
+        number = closing.round_after(task.done)
+        insert_ledger(connection, task.study_id, number, closing.ledger)
+    if closing.following is not None:
+        insert_round(connection, storage, task.study_id, optuna_id, declared, closing.following)
+        return
+    winner = None if closing.winner is None else winner_text(closing.winner)
+    connection.execute(
+        update(tables.study)
+        .where(tables.study.c.id == task.study_id)
+        .values(state="complete", winner=winner, completed=when)
+    )
 
 
 def _write_wave(
-    database: Database, task: ClosingTask, declared: Box, wave: Sequence[PlannedTrial]
+    connection: Connection,
+    storage: BulkStorage,
+    task: ClosingTask,
+    optuna_id: int,
+    declared: Box,
+    wave: Sequence[PlannedTrial],
 ) -> None:
     """Add trials to a round that goes on."""
-    optuna_id = _sibling_study(database, task.study_id, task.done.purpose)
-    with database.writing(durable=True) as connection:
-        lock_study(connection, task.study_id)
-        _settle(connection, task, closing_token=None, closing_until=None, closing_worker_id=None)
-        place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
-        insert_trials(connection, database.storage, place, task.done.box, declared, wave)
+    _settle(connection, task, closing_token=None, closing_until=None, closing_worker_id=None)
+    place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
+    insert_trials(connection, storage, place, task.done.box, declared, wave)
 
 
 def lock_study(connection: Connection, study_id: int) -> None:
