@@ -66,7 +66,7 @@ class SearchDesign:
             seed=spec.seed,
             finalists=spec.confirmation.finalists,
             repeats=spec.confirmation.seeds,
-            most_repeats=spec.confirmation.most_seeds or spec.confirmation.seeds,
+            most_repeats=spec.confirmation.most,
             winner_repeats=spec.confirmation.winner_seeds,
             shape=lambda values: spec.settings(values).shape_digest,
             simplicity=lambda values: _simplicity(spec.settings(values)),

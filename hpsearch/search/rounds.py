@@ -376,7 +376,7 @@ def _points(
     rng = np.random.default_rng(seed)
     try:
         landscape, _ = fitted_landscape(design, known, model)
-        if number == 1:
+        if number == 1 and design.rule == "posterior":
             # Nothing has been narrowed yet, but an edge may be open, and the limits lie beyond.
             box = box_of(posterior.narrow(box, landscape, 0, rng))
         return propose(box, landscape, count, rng)
