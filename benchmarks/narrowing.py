@@ -3,6 +3,7 @@
 Run from the repository's folder; rounds.py is what is run, testbeds.py where:
 
     python benchmarks/narrowing.py --testbeds mnist-500 no-effect --studies 200 --results n.jsonl
+    python benchmarks/narrowing.py --rule elites --testbeds plateau mnist-500
 
 A study has three rounds of 100 trials and 16 repeats. Per testbed: in how many studies the last box
 holds a point within half a standard deviation of the noise of the best within the limits; how large
@@ -27,7 +28,7 @@ import machine
 import numpy as np
 import testbeds
 from numpy.typing import NDArray
-from rounds import TRIALS, simulated
+from rounds import TRIALS, Rule, simulated
 from testbeds import Testbed
 from threadpoolctl import threadpool_limits
 
@@ -53,6 +54,7 @@ class Ending:
     Attributes:
         testbed: Its name.
         seed: Of the study.
+        rule: Who narrowed.
         holds: Whether the last box holds a point as good as the best.
         volume: Of the last box, as a share of the declared one.
         widths: Of each dimension, as a share of its declared width.
@@ -67,13 +69,14 @@ class Ending:
     widths: tuple[float, ...]
     effects: tuple[bool, ...]
     edges: tuple[str | None, ...]
+    rule: Rule = "posterior"
 
 
-def ended(name: str, seed: int) -> Ending:
+def ended(name: str, rule: Rule, seed: int) -> Ending:
     """Run a study to its end."""
     with threadpool_limits(1):
         bed = testbeds.named(name)
-        study = simulated(bed, seed, ROUNDS * TRIALS + REPEATS)
+        study = simulated(bed, seed, ROUNDS * TRIALS + REPEATS, rule)
         study.run()
     first, last = study.ledgers[0], study.ledgers[-1]
     low, high = _ends(bed, last)
@@ -87,6 +90,7 @@ def ended(name: str, seed: int) -> Ending:
         widths=tuple(widths.tolist()),
         effects=tuple("no evidence" not in row.reason for row in last),
         edges=tuple(row.edge for row in first),
+        rule=rule,
     )
 
 
@@ -117,19 +121,19 @@ class Endings:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
-        self._known = {(e.testbed, e.seed): e for e in map(_read, lines)}
+        self._known = {(e.testbed, e.rule, e.seed): e for e in map(_read, lines)}
 
-    def of(self, name: str, studies: int, processes: int) -> list[Ending]:
+    def of(self, name: str, studies: int, processes: int, rule: Rule = "posterior") -> list[Ending]:
         """So many studies of a testbed; those that are not known yet are run now."""
-        missing = [seed for seed in range(studies) if (name, seed) not in self._known]
+        missing = [seed for seed in range(studies) if (name, rule, seed) not in self._known]
         with ProcessPoolExecutor(processes) as pool:
-            for ending in pool.map(partial(ended, name), missing):
+            for ending in pool.map(partial(ended, name, rule), missing):
                 self._keep(ending)
                 sys.stderr.write(f"\r{name}: study {ending.seed + 1} of {studies} ")
-        return [self._known[name, seed] for seed in range(studies)]
+        return [self._known[name, rule, seed] for seed in range(studies)]
 
     def _keep(self, ending: Ending) -> None:
-        self._known[ending.testbed, ending.seed] = ending
+        self._known[ending.testbed, ending.rule, ending.seed] = ending
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(ending)) + "\n")
@@ -189,6 +193,7 @@ def main() -> int:
     """Run what is not known yet, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
+    add("--rule", choices=("posterior", "elites"), default="posterior", help="who narrows")
     add("--testbeds", nargs="*", choices=testbeds.NAMES, default=list(testbeds.NAMES))
     add("--studies", type=int, default=200, help="of each testbed (200)")
     add("--processes", type=int, default=2, help="studies run at a time (2)")
@@ -199,9 +204,8 @@ def main() -> int:
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     try:
         for name in options.testbeds:
-            print(
-                f"| {' | '.join(row(name, endings.of(name, options.studies, options.processes)))} |"
-            )
+            found = endings.of(name, options.studies, options.processes, options.rule)
+            print(f"| {' | '.join(row(name, found))} |", flush=True)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2

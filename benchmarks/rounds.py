@@ -1,7 +1,9 @@
 """hpsearch's own search on a testbed: the rounds, waves and repeats that a study would run.
 
 What decides and plans is the product's own code; only the trainings are the testbed's. The repeats
-that measure the noise are trials like all others here, so they count towards the budget.
+that measure the noise are trials like all others here, so they count towards the budget. Where a
+round shares its seed its trials share their luck, as they would in a study; else every trial meets
+the luck of its number, as that of all contenders does.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from contenders import Array, Search, contender, drawn
@@ -27,6 +30,8 @@ from hpsearch.search.rounds import (
 )
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Dimension, Interval
+
+Rule = Literal["posterior", "elites"]
 
 TRIALS, WAVES = 100, 4
 # So many that the binomial error is below every noise: the testbeds say what theirs is.
@@ -78,9 +83,9 @@ class SimulatedStudy:
         began = time.perf_counter()
         trials = trials[: self.most - len(self.trained)]
         places = self.bed.positions([trial.values for trial in trials])
-        scores = drawn(self.bed, self.seed, len(self.trained), places)
+        scores = self._drawn(trials, places)
         found = [
-            Outcome(t.number, t.values, None if np.isnan(s) else float(s), 0.0, t.replicate)
+            Outcome(t.number, t.values, None if np.isnan(s) else float(s), 0.0, t.replicate, t.seed)
             for t, s in zip(trials, scores, strict=True)
         ]
         self.trained.extend((purpose, outcome) for outcome in found)
@@ -88,6 +93,12 @@ class SimulatedStudy:
         self.scores.extend(scores)
         self.elsewhere += time.perf_counter() - began
         return found
+
+    def _drawn(self, trials: Sequence[PlannedTrial], places: Array) -> Array:
+        """Where every trial has a seed of its own, it is that of all other contenders' trials."""
+        if self.design.seeds == "fresh":
+            return drawn(self.bed, self.seed, len(self.trained), places)
+        return self.bed.draw(places, np.array([trial.seed for trial in trials], np.int64))
 
 
 @contender("hpsearch")
@@ -106,16 +117,20 @@ def hpsearch(bed: Testbed, seed: int, budgets: Sequence[int]) -> Search:
     return Search(positions, scores, recommended, seconds)
 
 
-def simulated(bed: Testbed, seed: int, most: int) -> SimulatedStudy:
-    """A study of a testbed, not begun yet, that ends after so many trials at the latest."""
+def simulated(bed: Testbed, seed: int, most: int, rule: Rule = "posterior") -> SimulatedStudy:
+    """A study of a testbed, not begun yet, that ends after so many trials at the latest.
+
+    Sampler and seeds are those that go with the rule.
+    """
+    is_model_free = rule == "elites"
     design = SearchDesign(
         space=_space(bed),
         rounds=-(-most // TRIALS),
         trials=TRIALS,
-        waves=WAVES,
-        sampler="auto",
-        rule="posterior",
-        seeds="fresh",
+        waves=1 if is_model_free else WAVES,
+        sampler="sobol" if is_model_free else "auto",
+        rule=rule,
+        seeds="common" if is_model_free else "blocks",
         seed=seed,
         finalists=0,
         repeats=1,

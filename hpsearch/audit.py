@@ -9,6 +9,7 @@ from typing import Any
 
 from hpsearch.findings import Finding, Verdict
 from hpsearch.search.amendments import AmendedSearch
+from hpsearch.search.control import Control
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, declared
 from hpsearch.search.narrowing import Known
@@ -46,6 +47,7 @@ class Decided:
         complete: Whether the search is over; None where its rows do not allow to say so.
         winners: The winner after each search round that was the last when it was done, None where
             no trial had a score; of a study that was never extended there is one.
+        control: What the control arm came to, if it did.
         problem: Why nothing could be decided from the last of the rounds, else None.
     """
 
@@ -53,6 +55,7 @@ class Decided:
     ledger: dict[int, tuple[LedgerRow, ...]]
     complete: bool | None
     winners: dict[int, Winner | None]
+    control: Control | None = None
     problem: str | None = None
 
     @property
@@ -69,10 +72,13 @@ def decide_again(record: StudyRecord) -> Decided:
     winners: dict[int, Winner | None] = {}
     newest: dict[Purpose, int] = {}
 
-    def so_far(*, complete: bool | None, problem: str | None = None) -> Decided:
-        return Decided(tuple(rounds), ledger, complete, winners, problem)
+    def so_far(
+        *, complete: bool | None, control: Control | None = None, problem: str | None = None
+    ) -> Decided:
+        return Decided(tuple(rounds), ledger, complete, winners, control, problem)
 
     plan: RoundPlan | None = first_round(SearchDesign.of(record.study.begun))
+    control = None
     while plan is not None:
         found = recorded.get((plan.purpose, plan.number))
         rounds.append((plan, found))
@@ -91,8 +97,8 @@ def decide_again(record: StudyRecord) -> Decided:
             ledger[closing.round_after(_done(found, plan))] = closing.ledger
         if closing.finished or closing.winner is not None:
             winners[newest[Purpose.SEARCH]] = closing.winner
-        plan = closing.following
-    return so_far(complete=True)
+        plan, control = closing.following, closing.control
+    return so_far(complete=True, control=control)
 
 
 def _closed(
@@ -143,15 +149,17 @@ def _known(record: StudyRecord, plan: RoundPlan, newest: dict[Purpose, int]) -> 
     if plan.purpose == Purpose.SEARCH:
         last = max((trial.number for trial in plan.trials), default=-1)
     history = [outcome for outcome in record.history if outcome.number <= last]
-    repeats = record.outcomes(Purpose.REPEAT, up_to=newest.get(Purpose.REPEAT, 0))
-    confirmations = newest.get(Purpose.CONFIRMATION, 0)
-    confirmed = record.outcomes(Purpose.CONFIRMATION, up_to=confirmations)
+    known = {
+        purpose: record.outcomes(purpose, up_to=newest.get(purpose, 0))
+        for purpose in (Purpose.REPEAT, Purpose.CONFIRMATION, Purpose.CONTROL)
+    }
     return Known(
         history=lambda: history,
-        repeats=lambda: repeats,
-        confirmed=lambda: confirmed,
+        repeats=lambda: known[Purpose.REPEAT],
+        confirmed=lambda: known[Purpose.CONFIRMATION],
         validation_rows=record.study.validation_rows,
-        confirmations=lambda: confirmations,
+        control=lambda: known[Purpose.CONTROL],
+        confirmations=lambda: newest.get(Purpose.CONFIRMATION, 0),
     )
 
 
@@ -282,7 +290,8 @@ def _winner(record: StudyRecord, decided: Decided) -> Iterator[str]:
     state = "complete" if decided.complete else "running"
     if record.study.state != state:
         yield f"the study says it is {record.study.state}, its rounds say {state}"
-    wanted = None if decided.winner is None else json.loads(winner_text(decided.winner))
+    winner, control = decided.winner, decided.control
+    wanted = None if winner is None else json.loads(winner_text(winner, control))
     if record.study.winner != wanted:
         yield f"{_plainly(record.study.winner)} in the database, {_plainly(wanted)} decided again"
 

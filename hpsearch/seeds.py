@@ -26,10 +26,11 @@ _PURPOSE_KEY = {
     Purpose.FINAL: 4,
 }
 
-# Streams that are no trial's: the split of the data and the planning of a round.
+# Streams that are no trial's: the split of the data, the planning of a round, of the control.
 _SPLIT_KEY = 100
 _PLAN_KEY = 101
 _DECISION_KEY = 102
+_CONTROL_KEY = 103
 
 
 def trial_seed(study_seed: int, purpose: Purpose, round_number: int, replicate: int) -> int:
@@ -56,6 +57,11 @@ def plan_seed(study_seed: int, round_number: int, wave: int = 0) -> int:
     """Seed of the points that a round, or a later wave of it, plans; in [0, 2**63)."""
     further = (wave,) if wave else ()
     return _derive(study_seed, _PLAN_KEY, round_number, *further)
+
+
+def control_seed(study_seed: int) -> int:
+    """Seed of the points of the control arm, in [0, 2**63)."""
+    return _derive(study_seed, _CONTROL_KEY)
 
 
 def decision_seed(study_seed: int, round_number: int) -> int:

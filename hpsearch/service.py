@@ -177,8 +177,10 @@ class Search:
         return study
 
     def finished(self, study: StoredStudy) -> int:
-        """How many search trials are finished, without a look at all of them."""
-        return int(open_work(self.opened, study)["search_done"])
+        """How many trials of search and control are finished, without a look at all of them."""
+        work = open_work(self.opened, study)
+        controlled = work["control"]["finished"] if work["control"] else 0
+        return int(work["search_done"] + min(controlled, study.spec.control_trials))
 
     def document(self, study: StoredStudy) -> dict[str, Any]:
         """The study's document as it is now."""
@@ -255,7 +257,7 @@ class Search:
                 self._show(progress)
                 if is_complete(database, study.id):
                     break
-                crew.keep_up(progress.finished + progress.repeated)
+                crew.keep_up(progress.finished + progress.repeated + progress.controlled)
                 self._stop.event.wait(_WATCH_SECONDS)
         finally:
             self._dismiss(launcher)
@@ -404,7 +406,8 @@ def _launcher(options: StartOptions, study: str) -> Launcher:
 
 def _progress(database: Database, study: StoredStudy, workers: int, seconds: float) -> Progress:
     work = open_work(database, study)
-    repeats = work["repeats"] or {"planned": 0, "finished": 0}
+    none = {"planned": 0, "finished": 0}
+    repeats, control = work["repeats"] or none, work["control"] or none
     return Progress(
         phase=work["purpose"],
         round=work["round"],
@@ -415,5 +418,7 @@ def _progress(database: Database, study: StoredStudy, workers: int, seconds: flo
         running=work["running"],
         repeats=repeats["planned"],
         repeated=repeats["finished"],
+        control=control["planned"],
+        controlled=control["finished"],
         seconds=seconds,
     )

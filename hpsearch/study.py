@@ -114,22 +114,24 @@ class SearchSpec(Table):
 
     rounds: Count | None = None
     trials: Count | None = None
-    sampler: Literal["auto", "sobol", "random", "grid", "tpe", "gp", "cmaes"] = "sobol"
+    sampler: Literal["auto", "sobol", "random", "grid", "tpe", "gp", "cmaes"] = "auto"
     waves: Count | None = None
-    narrowing: Literal["auto", "posterior", "elites"] = "elites"
-    seeds: Literal["common", "fresh"] | None = None
+    narrowing: Literal["auto", "posterior", "elites"] = "auto"
+    seeds: Literal["common", "blocks", "fresh"] | None = None
+    control: Literal["random", "tpe"] | None = None
 
 
 class ConfirmationSpec(Table):
     """[confirmation]: how many of the best are run again, over how many fresh seeds.
 
-    No finalists at all are for studies that compare what was written down and search nothing.
+    `most` says what `most_seeds` stands for where it was not written. No finalists at all are for
+    studies that compare what was written down and search nothing.
     """
 
-    finalists: CountFromZero = 5
-    seeds: Count = 5
+    finalists: CountFromZero = 10
+    seeds: Count = 4
     most_seeds: Count | None = None
-    winner_seeds: CountFromZero = 0
+    winner_seeds: CountFromZero = 5
 
     @model_validator(mode="after")
     def _most_is_more(self) -> Self:
@@ -139,8 +141,20 @@ class ConfirmationSpec(Table):
             )
         return self
 
+    @property
+    def least_repeats(self) -> int:
+        """How many repeats there are where nobody has to run on."""
+        return self.finalists * self.seeds + (self.winner_seeds if self.finalists else 0)
 
-FigureName = Literal["best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table"]
+    @property
+    def most(self) -> int:
+        """Seeds that finalists which cannot be told apart meet: as written, or twice as many."""
+        return self.most_seeds or 2 * self.seeds
+
+
+FigureName = Literal[
+    "best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table", "control"
+]
 
 
 class Published(Table):
@@ -245,11 +259,20 @@ class StudySpec(Table):
                 f'[search] waves = {self.search.waves}: only sampler = "auto" plans a round in '
                 "parts; write that, or leave waves out"
             )
-        limited = [d.name for d in self.space.dimensions if d.limits is not None]
-        if limited and self.narrowing == "elites":
+        if self.search.control is not None:
+            yield from self._nothing_to_compare(self.search.control)
+
+    def _nothing_to_compare(self, control: str) -> Iterator[str]:
+        """Why a control arm would say nothing about this study."""
+        if self.is_grid:
             yield (
-                f'[space] {limited[0]}.limits: narrowing = "elites" never opens an edge; write '
-                'narrowing = "posterior" under [search], or leave limits out'
+                f'[search] control = "{control}": a grid narrows nothing, so there is nothing to '
+                "compare; leave control out"
+            )
+        elif not self.confirms:
+            yield (
+                f'[search] control = "{control}": winners are compared over the seeds of their '
+                "confirmation; write finalists = 5 under [confirmation], or leave control out"
             )
 
     def _read_by_nobody(self) -> Iterator[str]:
@@ -360,19 +383,25 @@ class StudySpec(Table):
         return "posterior" if numbers and few else "elites"
 
     @property
-    def seeds(self) -> Literal["common", "fresh"]:
-        """Whether the trials of a round share their seed: what the file says, or what suits it.
+    def seeds(self) -> Literal["common", "blocks", "fresh"]:
+        """Which trials share a seed: what the file says, or what suits its narrowing.
 
-        A shared seed moves all scores of a round alike, which trials of other rounds do not know.
+        The elites of a round are compared with each other only. The posterior pools all rounds: it
+        needs many seeds, and can tell the level of each from what its trials have in common.
         """
         if self.search.seeds is not None:
             return self.search.seeds
-        return "fresh" if self.narrowing == "posterior" else "common"
+        return "blocks" if self.narrowing == "posterior" else "common"
 
     @property
     def planned_trials(self) -> int:
         """Search trials over all rounds."""
         return self.rounds * self.trials
+
+    @property
+    def control_trials(self) -> int:
+        """Trials of the control arm, as many as the search has; 0 where there is none."""
+        return 0 if self.search.control is None else self.planned_trials
 
     @property
     def figures(self) -> tuple[FigureName, ...]:
@@ -381,7 +410,9 @@ class StudySpec(Table):
             return self.report.figures
         if self.training.length.count == 0:
             return ("layers",)
-        return ("loss-curves",) if self.is_grid else ("best-trials",)
+        if self.is_grid:
+            return ("loss-curves",)
+        return ("best-trials",) if self.search.control is None else ("best-trials", "control")
 
     def document(self) -> dict[str, Any]:
         """JSON form; `StudySpec.from_document` reads it back equal."""
@@ -390,9 +421,14 @@ class StudySpec(Table):
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
-        """The study whose `document()` this is."""
-        space = Box.from_document(document["space"])
-        return cls.model_validate(document | {"space": space})
+        """The study whose `document()` this is; one of before says less, and means what it did."""
+        document = document | {"space": Box.from_document(document["space"])}
+        if "narrowing" not in document["search"]:
+            confirmation = document["confirmation"]
+            document["search"] = document["search"] | {"narrowing": "elites"}
+            alike = {"most_seeds": confirmation["seeds"], "winner_seeds": 0}
+            document["confirmation"] = confirmation | alike
+        return cls.model_validate(document)
 
     def written_out(self) -> dict[str, Any]:
         """What decides the results; defaults that depend on other keys as if they stood there."""

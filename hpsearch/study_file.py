@@ -103,7 +103,7 @@ def overridden(
     Args:
         spec: The study as its file has it.
         limits: How far ranges may grow, by their dimensions.
-        **overrides: `name`, `seed`, `rounds` or `trials`; None leaves a value as it is.
+        **overrides: `name`, `seed`, `rounds`, `trials` or `control`; None leaves a value as it is.
 
     Raises:
         StudyFileError: If a value is not one the study file could have.

@@ -30,7 +30,7 @@ from hpsearch.objective import Objective, PopulationObjective
 from hpsearch.search.narrowing import Known
 from hpsearch.search.rounds import Closing
 from hpsearch.search.sampling import suggest
-from hpsearch.seeds import Purpose, plan_seed
+from hpsearch.seeds import Purpose, control_seed, plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
 from hpsearch.store.amendments import amended_search, last_search_round
@@ -54,6 +54,7 @@ from hpsearch.store.workers import (
     worker_stopped,
     workers_heard_of,
 )
+from hpsearch.study import StudySpec
 
 # How long a worker without work sleeps before it looks again; doubled up to the second value.
 _IDLE_SECONDS = (0.02, 0.25)
@@ -304,11 +305,19 @@ class Worker:
             return planned
         finished, running = known_trials(self._database, self._study.id, claim)
         spec = self._study.spec
-        seed = plan_seed(spec.seed, claim.round) + open_[0].number
-        points = suggest(spec.search.sampler, claim.box, finished, running, len(open_), seed)
+        sampler, first = _proposer(spec, claim)
+        seed = first + open_[0].number
+        points = suggest(sampler, claim.box, finished, running, len(open_), seed)
         suggested = {trial.id: point for trial, point in zip(open_, points, strict=True)}
         set_values(self._database, claim, spec.space, suggested)
         return planned | suggested
+
+
+def _proposer(spec: StudySpec, claim: Claim) -> tuple[str, int]:
+    """Who suggests values for the trials of a claim, and the seed of the first."""
+    if claim.purpose == Purpose.CONTROL:
+        return str(spec.search.control), control_seed(spec.seed)
+    return spec.search.sampler, plan_seed(spec.seed, claim.round)
 
 
 def close_finished_round(database: Database, study: StoredStudy, worker_id: int) -> bool:
@@ -334,6 +343,7 @@ def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closin
         repeats=partial(history, database, study.id, Purpose.REPEAT),
         confirmed=partial(history, database, study.id, Purpose.CONFIRMATION),
         validation_rows=study.validation_rows,
+        control=partial(history, database, study.id, Purpose.CONTROL),
         confirmations=partial(count_rounds, database, study.id, Purpose.CONFIRMATION),
     )
     # Read now: it may have been amended since this worker began.

@@ -12,6 +12,7 @@ def check(
 ) -> None:
     """Check a study file; every mistake is one line."""
     from hpsearch.cli.start import find_study_file
+    from hpsearch.report.control import control_plan
     from hpsearch.report.lengths import length_text
     from hpsearch.report.numbers import count
     from hpsearch.search.sampling import check_sampler
@@ -22,7 +23,8 @@ def check(
     check_sampler(spec.search.sampler)
     names = ", ".join(spec.space.names)
     plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
+    control = control_plan(spec)
     typer.echo(
         f"{path}: fine. {spec.name}: {plan} over {names}, {length_text(spec)} each, "
-        f"on {spec.data.source}."
+        f"on {spec.data.source}{control and f'; then {control}'}."
     )

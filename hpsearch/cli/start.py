@@ -35,6 +35,13 @@ class Launcher(StrEnum):
     inline = "inline"
 
 
+class Control(StrEnum):
+    """Who places the trials of the control arm."""
+
+    random = "random"
+    tpe = "tpe"
+
+
 def start(  # noqa: PLR0917 - every argument but the first is an option
     study: Annotated[
         str, typer.Argument(metavar="[STUDY.toml]", help="Study file, or the name of a study.")
@@ -54,6 +61,10 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     name: Annotated[
         str | None, typer.Option("--name", help="Store the study under another name.")
     ] = None,
+    control: Annotated[
+        Control | None,
+        typer.Option("--control", help="Run as many trials without narrowing, and compare."),
+    ] = None,
     no_test: Annotated[
         bool, typer.Option("--no-test", help="Leave the test split sealed.")
     ] = False,
@@ -71,8 +82,10 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         if launcher is Launcher.local and not Path(study).is_file():
             fork_server.warm_up()  # already: to look a name up takes half of all imports
         spec, source = _study(study, database)
-        further = limits_from(limits or [])
-        spec = overridden(spec, further, rounds=rounds, trials=trials, seed=seed, name=name)
+        further, arm = limits_from(limits or []), None if control is None else control.value
+        spec = overridden(
+            spec, further, rounds=rounds, trials=trials, seed=seed, name=name, control=arm
+        )
         if launcher is Launcher.local:
             fork_server.warm_up()  # first, so that it imports beside what is imported below
         from hpsearch.report.console import console_for

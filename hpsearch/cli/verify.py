@@ -28,6 +28,8 @@ class Replayed(StrEnum):
     """Purposes of trials that can be replayed."""
 
     search = "search"
+    repeat = "repeat"
+    control = "control"
     confirmation = "confirmation"
     final = "final"
 

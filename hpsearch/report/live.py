@@ -60,18 +60,20 @@ class _Estimate:
     """Seconds left, from the speed since this `start` began."""
 
     def __init__(self, spec: StudySpec) -> None:
-        self._confirmation = spec.confirmation.finalists * spec.confirmation.seeds
+        arms = 1 if spec.search.control is None else 2
+        self._confirmation = arms * spec.confirmation.least_repeats
+        self._trials = spec.planned_trials + spec.control_trials
         self._first: int | None = None
 
     def seconds(self, progress: Progress) -> float | None:
         """Seconds until the last repeat is done; None before a first trial was trained."""
-        done = progress.finished + progress.repeated
+        done = progress.finished + progress.repeated + progress.controlled
         if self._first is None:
             self._first = done
         trained = done - self._first
         if trained == 0:
             return None
-        left = progress.planned + self._confirmation - done
+        left = self._trials + self._confirmation - done
         return progress.seconds / trained * max(left, 0)
 
 
@@ -146,16 +148,18 @@ class _PlainCopy:
 
 def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
     seconds = estimate.seconds(progress)
+    planned = progress.planned + progress.control
+    finished = progress.finished + progress.controlled
     facts = [
         f"running {progress.running}",
-        f"left {progress.planned - progress.finished}",
+        f"left {planned - finished}",
         f"best so far {score(progress.best_score)}",
         "time left unknown" if seconds is None else f"about {duration(seconds)} left",
         count(progress.workers, "worker"),
     ]
     screen = Table.grid()
     screen.add_row(f"[bold]{_headline(progress)}[/]")
-    screen.add_row(ProgressBar(total=max(progress.planned, 1), completed=progress.finished))
+    screen.add_row(ProgressBar(total=max(planned, 1), completed=finished))
     screen.add_row("  ·  ".join(facts))
     if progress.outage is not None:
         screen.add_row(Text(progress.outage, style="yellow"))
@@ -168,6 +172,8 @@ def _headline(progress: Progress) -> str:
         return f"noise: {done} repeats of trials of round {progress.round} done"
     if progress.phase == "confirmation":
         return f"confirmation: {progress.repeated} of {progress.repeats} repeats done"
+    if progress.phase == "control":
+        return f"control: {_control_done(progress)} done"
     if progress.phase == "final":
         return "final: the winner is trained on all but the test rows, and tested once"
     best = f", best {score(progress.best_score)}" if progress.best_score is not None else ""
@@ -175,6 +181,14 @@ def _headline(progress: Progress) -> str:
         f"round {progress.round or '-'}: {progress.finished} of {progress.planned} "
         f"trials done{best}"
     )
+
+
+def _control_done(progress: Progress) -> str:
+    """The first round has as many trials as the search, all others are repeats."""
+    trials = progress.planned
+    if progress.round == 1:
+        return f"{progress.controlled} of {trials} trials"
+    return f"{progress.controlled - trials} of {progress.control - trials} repeats"
 
 
 def _bar_line(title: str, done: int, total: int, said: str) -> RenderableType:

@@ -10,7 +10,7 @@ class Progress:
     """How far a search is.
 
     Attributes:
-        phase: "search", "repeat", "confirmation", "final" or None between them.
+        phase: "search", "repeat", "confirmation", "control", "final" or None between them.
         round: The open round's number.
         best_score: Best score of the search so far.
         workers: Workers alive.
@@ -19,6 +19,8 @@ class Progress:
         running: Trials being trained now.
         repeats: Repeats of trials for the noise, or of finalists; 0 before they are known.
         repeated: Finished repeats.
+        control: Trials of the control arm, and repeats of its best once they are known.
+        controlled: Those of them that are finished.
         seconds: Since this `start` began to train.
         outage: Why the database cannot be asked just now; the rest is then as it was before.
     """
@@ -32,5 +34,7 @@ class Progress:
     running: int
     repeats: int
     repeated: int
+    control: int
+    controlled: int
     seconds: float
     outage: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -10,14 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.findings import Commands
+from hpsearch.report.control import control_lines, control_plan, is_compared
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
-from hpsearch.report.widening import limits_option
-from hpsearch.search import posterior
+from hpsearch.report.widening import further_ends, limits_option
 from hpsearch.search.amendments import Amendment
-from hpsearch.search.elites import crowded
+from hpsearch.search.ledger import End, shut_ends
 from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
@@ -29,20 +29,25 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
     Args:
         console: Where to print.
         study: The study.
-        done: Search trials that are finished.
+        done: Trials that are finished, of the search and of the control arm.
         resumed: Whether it was begun before.
     """
     spec = study.spec
     plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
+    control, trials = control_plan(spec), spec.planned_trials + spec.control_trials
     if study.state == "complete":
         console.print(f"[bold]{study.name}[/]: already finished; nothing is trained again.")
     elif resumed:
         console.print(
-            f"[bold]{study.name}[/]: going on with {plan}; {done} of {spec.planned_trials} done."
+            f"[bold]{study.name}[/]: going on with {plan}{control and f' and {control}'}; "
+            f"{done} of {trials} done."
         )
     else:
         names = ", ".join(spec.space.names)
-        console.print(f"[bold]{study.name}[/]: {plan}, {length_text(spec)} each, over {names}.")
+        console.print(
+            f"[bold]{study.name}[/]: {plan}, {length_text(spec)} each, over {names}"
+            f"{control and f'; then {control}'}."
+        )
 
 
 def print_amendment(console: Console, study: StoredStudy) -> None:
@@ -76,8 +81,9 @@ def print_result(
     sections = {
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
         "Amended": [f"{_amended(amendment)}." for amendment in study.amendments],
-        "Ledger": _findings(ledger),
+        "Ledger": _findings(study, ledger),
         "Winner": _winner(study, document),
+        "Control": control_lines(document),
         "Test": _test(study.name, document["test"], commands) or _sealed(study, document),
         "Next": _next(study, document, ledger, commands),
     }
@@ -95,8 +101,10 @@ def print_test(console: Console, name: str, test: JSON | None, commands: Command
 
 def print_interrupted(console: Console, study: StoredStudy, document: JSON) -> None:
     """What is safe, and how to go on."""
+    arms = [document, document["control"]] if document["control"] else [document]
+    done, planned = sum(map(finished_trials, arms)), sum(arm["planned"] for arm in arms)
     console.print(
-        f"[bold]{study.name}[/]: stopped with {finished_trials(document)} of {document['planned']} "
+        f"[bold]{study.name}[/]: stopped with {done} of {planned} "
         "trials done; nothing is lost. The same command goes on."
     )
 
@@ -149,8 +157,8 @@ def _amended(amendment: Amendment) -> str:
     return f"from after round {amendment.place.round} on, {', '.join(parts)}"
 
 
-def _findings(ledger: Sequence[JSON]) -> list[str]:
-    """The newest reason of every dimension, and an edge that was crowded before."""
+def _findings(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
+    """The newest reason of every dimension, and an edge that was open before."""
     dimensions = _by_dimension(ledger)
     reasons = {rows[-1]["reason"] for rows in dimensions}
     if len(dimensions) > 1 and len(reasons) == 1:
@@ -159,8 +167,8 @@ def _findings(ledger: Sequence[JSON]) -> list[str]:
     for rows in dimensions:
         newest, name = rows[-1], rows[-1]["dimension"]
         lines.append(f"{name}: {newest['reason']}.")
-        earlier = [row for row in rows[:-1] if _crowded(row)]
-        if earlier and not _crowded(newest):
+        earlier = [row for row in rows[:-1] if _shut_ends(study, row)]
+        if earlier and not _shut_ends(study, newest):
             lines.append(
                 f"{name}, after round {earlier[-1]['round'] - 1}: {earlier[-1]['reason']}."
             )
@@ -175,16 +183,14 @@ def _by_dimension(ledger: Sequence[JSON]) -> list[list[JSON]]:
     return list(groups.values())
 
 
-def _crowded(row: JSON) -> bool:
-    """Whether the best trials crowded an edge, so that the optimum may lie beyond it."""
-    if row["rule"] == posterior.RULE:
-        # What could be opened was opened, so nothing is left to be said about it.
-        return row["edge"] in {"lower", "upper"} and row["decision"] != "widened"
+def _shut_ends(study: StoredStudy, row: JSON) -> list[End]:
+    """Ends that the optimum may lie beyond, where the study allows nothing further."""
     range_ = range_from_document(row)
     if row["previous"] is None or not isinstance(range_, Interval):
-        return False
+        return []
     low, high = row["previous"]
-    return crowded(range_, replace(range_, low=low, high=high), row["edge"])
+    widest = study.spec.space.widest[row["dimension"]]
+    return shut_ends(replace(range_, low=low, high=high), widest, row["edge"])
 
 
 def _winner(study: StoredStudy, document: JSON) -> list[str]:
@@ -260,50 +266,48 @@ def _next(
         f"`{commands.about('report', name)}` draws its figures",
         f"`{commands.about('ranges', name)}` explains every range",
     ]
-    return [*lines, f"{'; '.join(views)}.", *_wider(study, ledger, commands)]
+    return [*lines, f"{'; '.join(views)}.", *_wider(study, document, ledger, commands)]
 
 
-def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
-    """How to look beyond an edge that the best trials crowd."""
-    crowded = [row for rows in _by_dimension(ledger) for row in rows if _crowded(row)]
-    if study.spec.narrowing == "posterior":
-        return _longer(study, crowded, commands)
-    moves = [
-        f"the {_end(r)} of {r['dimension']} {_past(r)} {_edge_value(study, r)}" for r in crowded
-    ]
-    if not moves:
-        return []
-    where = " and ".join(dict.fromkeys(moves))
-    return [f"`{commands.wider(study.name)}`, then move {where} there."]
+def _wider(
+    study: StoredStudy, document: JSON, ledger: Sequence[JSON], commands: Commands
+) -> list[str]:
+    """How to look beyond edges that the optimum may lie beyond."""
+    ends: dict[str, list[End]] = {}
+    for row in (row for rows in _by_dimension(ledger) for row in rows):
+        known = ends.setdefault(row["dimension"], [])
+        known += [end for end in _shut_ends(study, row) if end not in known]
+    if is_compared(document):
+        return _anew(study, ends, commands)
+    return _longer(study, ends, commands)
 
 
-def _longer(study: StoredStudy, crowded: Sequence[JSON], commands: Commands) -> list[str]:
-    """The command that goes on with this study and all its trials, beyond edges still closed."""
-    # Of each dimension the newest edge, as its limits can be given once.
-    edges = {row["dimension"]: row["edge"] for row in crowded if _is_closed(study, row)}
-    found = {name: limits_option(study.spec, name, edge) for name, edge in edges.items()}
-    further = {name: option for name, option in found.items() if option is not None}
+def _longer(study: StoredStudy, ends: Mapping[str, Sequence[End]], commands: Commands) -> list[str]:
+    """The command that goes on with this study and all its trials, beyond edges that are shut."""
+    found = {name: further_ends(study.spec, name, its) for name, its in ends.items()}
+    further = {name: its for name, its in found.items() if its}
     if not further:
         return []
-    command = commands.extended(study.name, study.spec.rounds + 1, *further.values())
-    where = " and ".join(f"the {edges[name]} edge of {name}" for name in further)
+    options = [limits_option(study.spec, name, its) for name, its in further.items()]
+    command = commands.extended(study.name, study.spec.rounds + 1, *options)
+    where = " and ".join(
+        f"the {end} edge of {name}" for name, its in further.items() for end in its
+    )
     return [f"`{command}` looks beyond {where} and keeps all trials."]
 
 
-def _is_closed(study: StoredStudy, row: JSON) -> bool:
-    """Whether the range may still not grow beyond the edge that the row names."""
-    widest = study.spec.space.widest[row["dimension"]].document()
-    end = _end(row)
-    return bool(row[end] <= widest[end] if end == "low" else row[end] >= widest[end])
+def _anew(study: StoredStudy, ends: Mapping[str, Sequence[End]], commands: Commands) -> list[str]:
+    """The same by another study, where this one was compared and stays as it is."""
+    moves = [_move(study, name, end) for name, its in ends.items() for end in its]
+    if not moves:
+        return []
+    return [f"`{commands.wider(study.name)}`, then move {' and '.join(moves)} there."]
 
 
-def _end(row: JSON) -> str:
-    return "low" if row["edge"] == "lower" else "high"
-
-
-def _past(row: JSON) -> str:
-    return "below" if row["edge"] == "lower" else "above"
-
-
-def _edge_value(study: StoredStudy, row: JSON) -> str:
-    return number(study.spec.space[row["dimension"]].document()[_end(row)])
+def _move(study: StoredStudy, name: str, end: End) -> str:
+    """Which number of the study file has to move, and how far at least."""
+    key, past = ("low", "below") if end == "lower" else ("high", "above")
+    dimension = next(d for d in study.spec.space.dimensions if d.name == name)
+    what = key if dimension.limits is None else f"{end} limit"
+    wall = dimension.widest.document()[key]
+    return f"the {what} of {name} {past} {number(wall)}"

@@ -220,7 +220,7 @@ class AmendedSearch:
         Returns:
             As `close_round`; with the winner also where the search goes on after it.
         """
-        closing = close_round(self._design_after(done), done, known)
+        closing = close_round(self._design_after(done, last), done, known)
         if not closing.finished:
             return closing
         ended = last()
@@ -242,10 +242,13 @@ class AmendedSearch:
             return design
         return replace(design, undone=Undone(undone[-1], self.box(undone[-1] - 1)))
 
-    def _design_after(self, done: DoneRound) -> SearchDesign:
+    def _design_after(self, done: DoneRound, last: Callable[[], DoneRound]) -> SearchDesign:
         """Waves of a round are planned alike, whatever is amended meanwhile."""
-        if done.purpose == Purpose.CONFIRMATION:
-            return SearchDesign.of(self.begun)  # no amendment changes how finalists are compared
+        if done.purpose in {Purpose.CONFIRMATION, Purpose.CONTROL}:
+            ended = last().number
+            design = self.design(Place(ended, over=True))
+            # The control arm is as large as the whole search, so it waits for further rounds.
+            return replace(design, control=None) if design.rounds > ended else design
         if done.purpose == Purpose.REPEAT:
             return self.design(Place(done.number, over=True))
         if done.finished < self.begun.trials:

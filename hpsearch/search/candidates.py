@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from hpsearch.search.features import Features
-from hpsearch.search.points import sobol
+from hpsearch.search.points import placed, sobol
 from hpsearch.search.surrogate import Surrogate
 from hpsearch.space import Box, Choices, Dimension, Interval, Value
 
@@ -26,7 +26,7 @@ def spread(box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:
     """Sobol points."""
     if not count:
         return []
-    return [box.at([float(u) for u in row]) for row in sobol(len(box.dimensions), count, rng)]
+    return placed(sobol(len(box.dimensions), count, rng), box)
 
 
 def around(

@@ -26,7 +26,7 @@ class SearchDesign:
         waves: Parts that a round is planned in, each once the one before is done.
         sampler: Who places trials.
         rule: Who decides the next box.
-        seeds: Whether the trials of a round share their seed.
+        seeds: Which trials share a seed: all of a wave, blocks of eight, or none.
         seed: The study's seed.
         finalists: How many of the best are run again; 0 for none.
         repeats: Over how many fresh seeds, all of them.
@@ -34,6 +34,7 @@ class SearchDesign:
         winner_repeats: Over how many more the winner, whose score is then theirs.
         shape: Name of what can be trained side by side, for given values.
         simplicity: How simple a network with given values is: of two tuples the smaller is simpler.
+        control: Who places the trials of the control arm; None where there is none.
         undone: What the next box takes back, None where it is decided from the trials.
     """
 
@@ -43,7 +44,7 @@ class SearchDesign:
     waves: int
     sampler: str
     rule: Literal["posterior", "elites"]
-    seeds: Literal["common", "fresh"]
+    seeds: Literal["common", "blocks", "fresh"]
     seed: int
     finalists: int
     repeats: int
@@ -51,6 +52,7 @@ class SearchDesign:
     winner_repeats: int
     shape: Callable[[dict[str, Value]], str | None] = lambda _values: None
     simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: ()
+    control: str | None = None
     undone: Undone | None = None
 
     @classmethod
@@ -67,11 +69,17 @@ class SearchDesign:
             seed=spec.seed,
             finalists=spec.confirmation.finalists,
             repeats=spec.confirmation.seeds,
-            most_repeats=spec.confirmation.most_seeds or spec.confirmation.seeds,
+            most_repeats=spec.confirmation.most,
             winner_repeats=spec.confirmation.winner_seeds,
             shape=lambda values: spec.settings(values).shape_digest,
             simplicity=lambda values: _simplicity(spec.settings(values)),
+            control=spec.search.control,
         )
+
+    @property
+    def planned(self) -> int:
+        """Trials of the search over all rounds; the control arm has as many."""
+        return self.rounds * self.trials
 
     @property
     def is_grid(self) -> bool:
@@ -96,7 +104,7 @@ class SearchDesign:
     @property
     def measures_noise(self) -> bool:
         """Whether some trials of the first round are repeated before the second."""
-        return self.rule == "posterior" and self.rounds > 1
+        return self.rounds > 1 and not self.is_grid
 
 
 def _simplicity(settings: TrialSettings) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,7 +60,8 @@ class Landscape:
         tried = tuple(outcome.values for outcome in history)
         rows = features.rows(tried)
         scores = tamed([outcome.score for outcome in history])
-        surrogate = Surrogate(rows, scores, noise, parameters, fitted=parameters is not None)
+        fitted = parameters is not None
+        surrogate = Surrogate(rows, scores, noise, _shared(history), parameters, fitted=fitted)
         return cls(declared, explored_box(declared, history), surrogate, features, tried)
 
     def maxima(self, box: Box, rng: Generator) -> list[dict[str, Value]]:
@@ -96,6 +98,14 @@ def tamed(scores: Sequence[float | None]) -> np.ndarray:
     known = [score for score in scores if score is not None]
     filled = np.array([min(known) if score is None else score for score in scores])
     return np.asarray(np.maximum(filled, np.quantile(filled, _TAMED)))
+
+
+def _shared(history: Sequence[Outcome]) -> np.ndarray:
+    """(len(history),) float64: equal numbers share a seed; -1 for a trial that shares none."""
+    counts = Counter(outcome.seed for outcome in history)
+    numbers = {seed: float(number) for number, seed in enumerate(counts) if counts[seed] > 1}
+    numbers[None] = -1.0
+    return np.array([numbers.get(outcome.seed, -1.0) for outcome in history])
 
 
 def explored_box(declared: Box, history: Sequence[Outcome]) -> Box:

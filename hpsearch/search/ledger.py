@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hpsearch.space import Box, Dimension, Range
+from hpsearch.space import Box, Dimension, Interval, Range
 
 Decision = Literal["declared", "narrowed", "kept", "widened", "undone"]
+End = Literal["lower", "upper"]
 Edge = Literal["lower", "upper", "both"]
 # The rule of a range that nothing but a wish has decided.
 UNDO = "undo"
@@ -25,7 +26,7 @@ class LedgerRow:
         elites: How many trials the decision rests on.
         rule: The rule that was applied.
         decision: What became of the range.
-        edge: Declared edges that the elites reach, None for none.
+        edge: Edges that the optimum may lie beyond, None for none.
         reason: One plain sentence for people.
     """
 
@@ -79,6 +80,34 @@ def undone(box: Box, undo: Undone) -> list[LedgerRow]:
         LedgerRow(d.name, undo.box[d.name], d.range, 0, UNDO, "undone", None, reason)
         for d in box.dimensions
     ]
+
+
+def decision_between(before: Range, after: Range) -> Decision:
+    """Kept, narrowed (nothing new is in it) or widened (something is)."""
+    if after == before:
+        return "kept"
+    if isinstance(before, Interval) and isinstance(after, Interval):
+        inside = before.low <= after.low and after.high <= before.high
+    else:
+        inside = all(before.contains(value) for value in after.ends())
+    return "narrowed" if inside else "widened"
+
+
+def shut_ends(previous: Range, widest: Range, edge: Edge | None) -> list[End]:
+    """Ends that the optimum may lie beyond, where nothing further may be searched.
+
+    Args:
+        previous: The range of the round.
+        widest: What may be searched.
+        edge: Ends that the optimum may lie beyond.
+    """
+    if not isinstance(previous, Interval) or not isinstance(widest, Interval):
+        return []
+    reached: dict[End, bool] = {
+        "lower": previous.low <= widest.low,
+        "upper": previous.high >= widest.high,
+    }
+    return [end for end in reached if reached[end] and edge in {end, "both"}]
 
 
 def box_of(rows: Sequence[LedgerRow]) -> Box:

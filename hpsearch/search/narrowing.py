@@ -11,7 +11,7 @@ from hpsearch.search import elites, posterior
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.landscape import Landscape
 from hpsearch.search.ledger import LedgerRow, undone, unnarrowed
-from hpsearch.search.noise import measured_noise, standard_error
+from hpsearch.search.noise import noise_of
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import decision_seed
 from hpsearch.space import Box
@@ -29,6 +29,7 @@ class Known:
         repeats: All finished repeats of trials of the first round.
         confirmed: All finished repeats of finalists.
         validation_rows: Rows behind each score.
+        control: All finished trials of the control arm and repeats of its best, in number order.
         confirmations: How many rounds of repeats of finalists there have been.
     """
 
@@ -36,16 +37,17 @@ class Known:
     repeats: Callable[[], Sequence[Outcome]]
     confirmed: Callable[[], Sequence[Outcome]]
     validation_rows: int
+    control: Callable[[], Sequence[Outcome]] = tuple
     confirmations: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted surrogate, as it is kept with the round that it opened.
+    """What a box was decided with, as it is kept with the round that it opened.
 
     Attributes:
         noise: Standard deviation of a score around its mean over seeds, as it was estimated.
-        parameters: Of the Gaussian process; see `Surrogate`.
+        parameters: Of the Gaussian process, see `Surrogate`; empty where none was fitted.
     """
 
     noise: float
@@ -54,7 +56,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Narrowing:
-    """The ranges from now on, and the model they were decided with (None where there is none)."""
+    """The ranges from now on, and the model they were decided with (None for a grid)."""
 
     ledger: tuple[LedgerRow, ...]
     model: Model | None = None
@@ -88,7 +90,8 @@ def _decided(
         decided = _by_posterior(design, number, box, outcomes, known)
         if decided is not None:
             return decided
-    return Narrowing(tuple(elites.narrow(box, design.space, outcomes, known.validation_rows)))
+    noise = _noise(design, outcomes, known)
+    return Narrowing(tuple(elites.narrow(box, design.space, outcomes, noise)), Model(noise, ()))
 
 
 def _by_posterior(
@@ -97,12 +100,23 @@ def _by_posterior(
     """None where no surface can be fitted to the trials."""
     try:
         landscape, noise = fitted_landscape(design, known)
-        count = len(elites.elites(outcomes, known.validation_rows))
+        count = len(elites.elites(outcomes, _noise(design, outcomes, known)))
         rng = np.random.default_rng(decision_seed(design.seed, number))
         rows = posterior.narrow(box, landscape, count, rng)
     except (ValueError, np.linalg.LinAlgError):
         return None
     return Narrowing(tuple(rows), Model(noise, tuple(landscape.surrogate.parameters.tolist())))
+
+
+def fitted_model(design: SearchDesign, known: Known) -> Model | None:
+    """A surrogate of all trials; None where the rule uses none, or none can be fitted."""
+    if design.rule != "posterior":
+        return None
+    try:
+        landscape, noise = fitted_landscape(design, known)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    return Model(noise, tuple(landscape.surrogate.parameters.tolist()))
 
 
 def fitted_landscape(
@@ -113,22 +127,31 @@ def fitted_landscape(
     Args:
         design: The study's design.
         known: The trials.
-        model: Of an earlier fit, to be taken as it stands; None to fit one.
+        model: Of an earlier decision, whose fit is taken as it stands; where there is none one is
+            made.
 
     Raises:
         ValueError: If there are no two different scores to fit anything to.
         LinAlgError: If the fit fails.
     """
-    repeats, common = known.repeats(), design.seeds == "common"
-    # Where a round shares its seed, repeats with another one have another level.
-    trials = [*known.history()[-MOST_TRIALS:], *(() if common else repeats)]
+    repeats = known.repeats()
+    trials = [*known.history()[-MOST_TRIALS:], *repeats]
     trials = [outcome for outcome in trials if not outcome.failed]
     best = ranked(trials)
     if not best or best[0].score is None or best[0].score == best[-1].score:
         raise ValueError("no two scores differ")
-    if model is not None:
+    if model is not None and model.parameters:
         parameters = np.array(model.parameters)
         return Landscape.of(design.space, trials, model.noise, parameters), model.noise
-    measured = measured_noise(repeats, common=common) or 0.0
-    noise = max(measured, standard_error(best[0].score, known.validation_rows))
+    noise = _noise(design, trials, known)
     return Landscape.of(design.space, trials, noise), noise
+
+
+def _noise(design: SearchDesign, outcomes: Sequence[Outcome], known: Known) -> float:
+    """How far these trials' scores scatter, as far as their comparison is concerned."""
+    return noise_of(
+        outcomes,
+        known.repeats(),
+        common=design.seeds != "fresh",
+        validation_rows=known.validation_rows,
+    )

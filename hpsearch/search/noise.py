@@ -56,6 +56,20 @@ def measured_noise(repeats: Sequence[Outcome], *, common: bool) -> float | None:
     return math.sqrt(float(np.nansum(centred**2)) / freedom)
 
 
+def noise_of(
+    outcomes: Sequence[Outcome], repeats: Sequence[Outcome], *, common: bool, validation_rows: int
+) -> float:
+    """Standard deviation of these trials' scores around their means over seeds.
+
+    As the repeats show it, and never below the binomial error of the best score; 0 without any.
+    """
+    best = ranked(outcomes)
+    if not best or best[0].score is None:
+        return 0.0
+    measured = measured_noise(repeats, common=common) or 0.0
+    return max(measured, standard_error(best[0].score, validation_rows))
+
+
 def standard_error(accuracy: float, rows: int) -> float:
     """Binomial standard error of an accuracy measured on `rows` rows.
 

@@ -18,6 +18,7 @@ class Outcome:
         score: Validation score, larger is better; None where the trial diverged or failed.
         loss: Validation loss at the same epoch; None where there is no score.
         replicate: Which of the round's seeds it was trained with.
+        seed: The seed itself; None where nobody knows it.
         failed: Whether it broke off for reasons of its own (an error, lost workers): unlike a
             diverged trial, it says nothing about its values.
     """
@@ -27,6 +28,7 @@ class Outcome:
     score: float | None
     loss: float | None
     replicate: int = 0
+    seed: int | None = None
     failed: bool = False
 
 

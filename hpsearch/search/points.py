@@ -1,4 +1,4 @@
-"""Points in the unit cube: evenly spread, or independent."""
+"""Points in the unit cube, evenly spread or independent, and their values in a box."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 from numpy.random import Generator
+
+from hpsearch.space import Box, Value
 
 
 def sobol(dimensions: int, count: int, rng: Generator) -> np.ndarray:
@@ -27,3 +29,13 @@ def uniform(dimensions: int, count: int, rng: Generator) -> np.ndarray:
         (count, dimensions) float64 in [0, 1).
     """
     return rng.random((count, dimensions))
+
+
+def placed(rows: np.ndarray, box: Box) -> list[dict[str, Value]]:
+    """The values of a box that stand at points.
+
+    Args:
+        rows: (points, dimensions) float64 in [0, 1].
+        box: With as many dimensions.
+    """
+    return [box.at(row) for row in rows.tolist()]

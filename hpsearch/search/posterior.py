@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 
 from hpsearch.search.landscape import DRAWS, Landscape
-from hpsearch.search.ledger import Decision, Edge, LedgerRow
+from hpsearch.search.ledger import Edge, LedgerRow, decision_between
 from hpsearch.space import Box, Choices, Dimension, Interval, Range, Value, label
 
 RULE = "box of the posterior's maxima"
@@ -31,6 +31,7 @@ _EFFECT = 4.0
 _NARROWEST = 1 / 3
 # An edge is open if more than this share of the maxima lies in the outer part of what was explored.
 _OPEN_SHARE, _OUTER_PART = 0.1, 0.05
+_ENDS = ("lower", "upper")
 # A choice that fewer of the maxima have is dropped.
 _RARE_CHOICE = 0.02
 
@@ -52,18 +53,7 @@ def narrow(box: Box, landscape: Landscape, elites: int, rng: Generator) -> list[
     for dimension in box.dimensions:
         found = _Found(dimension, landscape, [place[dimension.name] for place in maxima])
         decided = found.decide(_LEFT_OUT / (2 * len(box.dimensions)))
-        rows.append(
-            LedgerRow(
-                dimension.name,
-                decided.range,
-                dimension.range,
-                elites,
-                RULE,
-                _decision(dimension.range, decided.range),
-                decided.edge,
-                f"{_decision(dimension.range, decided.range)}: {decided.reason}",
-            )
-        )
+        rows.append(_row(dimension, decided, elites))
     return rows
 
 
@@ -72,6 +62,20 @@ class _Decided:
     range: Range
     edge: Edge | None
     reason: str
+
+
+def _row(dimension: Dimension, decided: _Decided, elites: int) -> LedgerRow:
+    decision = decision_between(dimension.range, decided.range)
+    return LedgerRow(
+        dimension.name,
+        decided.range,
+        dimension.range,
+        elites,
+        RULE,
+        decision,
+        decided.edge,
+        f"{decision}: {decided.reason}",
+    )
 
 
 @dataclass(frozen=True)
@@ -115,17 +119,23 @@ class _Found:
         said = f"{1 - 2 * tail:.0%} of {DRAWS} plausible surfaces have their maximum in {inside}"
         margin = _PADDING * max(high - low, _HARDLY_WIDE)
         low, high = _no_narrower(low - margin, high + margin, (last - first) * _NARROWEST)
-        opened = {end: self._share(places, end) for end in ("lower", "upper")}
+        opened = {end: _outer_share(places, end) for end in _ENDS}
         edges = [end for end, share in opened.items() if share > _OPEN_SHARE]
         for end in edges:
             said += f"; {opened[end]:.0%} at the {end} edge {_end(explored, end):.3g}"
+        said += _where_next(explored, widest, edges)
+        past = [end for end in _ENDS if end not in edges and self._share_past(end) > _OPEN_SHARE]
+        for end in past:
+            edge = _end(_numbers(self.landscape.declared[self.dimension.name]), end)
+            said += f"; {self._share_past(end):.0%} beyond the declared {end} edge {edge:.3g}"
         range_ = _grown(explored, widest, low, high, edges)
-        return _Decided(range_, _edge(edges), said + _where_next(explored, widest, edges))
+        return _Decided(range_, _edge([*edges, *past]), said)
 
-    @staticmethod
-    def _share(places: np.ndarray, end: str) -> float:
-        outer = places < _OUTER_PART if end == "lower" else places > 1 - _OUTER_PART
-        return float(outer.mean())
+    def _share_past(self, end: str) -> float:
+        """Share of the maxima beyond a declared edge."""
+        declared = _numbers(self.landscape.declared[self.dimension.name])
+        places = np.array([declared.position(float(v)) for v in self.maxima])  # type: ignore[arg-type]
+        return float((places < 0 if end == "lower" else places > 1).mean())
 
     # ---------------------------------------------------------------- choices
 
@@ -143,6 +153,12 @@ def _numbers(range_: Range) -> Interval:
     if not isinstance(range_, Interval):
         raise TypeError(f"{range_} is no range of numbers")
     return range_
+
+
+def _outer_share(places: np.ndarray, end: str) -> float:
+    """Share of positions in the outer part at one end."""
+    outer = places < _OUTER_PART if end == "lower" else places > 1 - _OUTER_PART
+    return float(outer.mean())
 
 
 def _no_narrower(low: float, high: float, least: float) -> tuple[float, float]:
@@ -193,14 +209,3 @@ def _where_next(explored: Interval, widest: Interval, edges: Sequence[str]) -> s
     if not closed:
         return ""
     return ": the optimum may lie beyond"
-
-
-def _decision(before: Range, after: Range) -> Decision:
-    """Kept, narrowed (nothing new is in it) or widened (something is)."""
-    if after == before:
-        return "kept"
-    if isinstance(before, Interval) and isinstance(after, Interval):
-        inside = before.low <= after.low and after.high <= before.high
-    else:
-        inside = all(before.contains(value) for value in after.ends())
-    return "narrowed" if inside else "widened"

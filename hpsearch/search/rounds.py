@@ -9,9 +9,17 @@ from itertools import accumulate
 import numpy as np
 
 from hpsearch.search import posterior
+from hpsearch.search.control import Control, compare, control_points
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, box_of, declared
-from hpsearch.search.narrowing import MOST_TRIALS, Known, Model, fitted_landscape, narrow
+from hpsearch.search.narrowing import (
+    MOST_TRIALS,
+    Known,
+    Model,
+    fitted_landscape,
+    fitted_model,
+    narrow,
+)
 from hpsearch.search.noise import SEEDS, repeated
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.proposals import propose, wave_sizes
@@ -29,6 +37,9 @@ from hpsearch.search.selection import (
 from hpsearch.seeds import Purpose, plan_seed, trial_seed
 from hpsearch.space import Box, Value
 
+# So many trials share a seed where seeds come in blocks: comparisons among them are free of its
+# luck, and a round still meets a dozen seeds.
+_BLOCK = 8
 # So many seeds are added at a time for finalists that cannot be told apart.
 _MORE_SEEDS = 2
 
@@ -80,13 +91,16 @@ class Closing:
     Attributes:
         ledger: The ranges of the next search round, empty where none are decided.
         following: The round that opens now, None after the last.
-        winner: Known once the confirmation is closed, or the last round where there is none.
+        winner: Known once the confirmation is closed, or the last round where there is none; with
+            a control arm, once that is.
+        control: What the control arm has come to, known with the winner.
         wave: More trials of the same round, which then goes on instead of being closed.
     """
 
     ledger: tuple[LedgerRow, ...] = ()
     following: RoundPlan | None = None
     winner: Winner | None = None
+    control: Control | None = None
     wave: tuple[PlannedTrial, ...] = ()
 
     @property
@@ -137,7 +151,9 @@ def close_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
             by them, and after the last.
     """
     if done.purpose == Purpose.CONFIRMATION:
-        return _close_confirmation(design, done, known.confirmed())
+        return _close_confirmation(design, done, known)
+    if done.purpose == Purpose.CONTROL:
+        return _close_control(design, done, known)
     if done.purpose == Purpose.SEARCH and done.finished < design.trials:
         return Closing(wave=_next_wave(design, done, known))
     if done.purpose == Purpose.SEARCH and done.number == 1 and design.measures_noise:
@@ -176,7 +192,7 @@ def _finalists(design: SearchDesign, known: Known, model: Model | None) -> list[
     A measured score flatters who was lucky, an expected one is wrong beside a cliff.
     """
     measured = finalists(known.history())
-    if model is None:
+    if model is None or not model.parameters:
         return measured[: design.finalists]
     landscape, _ = fitted_landscape(design, known, model)
     measured = measured[:MOST_TRIALS]
@@ -216,12 +232,46 @@ def _first_seed(design: SearchDesign, repeats: Sequence[Outcome]) -> int:
     return newest - newest % design.confirmation_seeds
 
 
-def _close_confirmation(
-    design: SearchDesign, done: DoneRound, repeats: Sequence[Outcome]
-) -> Closing:
-    """Run on those that cannot be told apart, measure the winner, or name it."""
+def _newest_repeats(
+    design: SearchDesign, repeats: Sequence[Outcome]
+) -> tuple[int, Sequence[Outcome]]:
+    """The first seed of the newest confirmation, and its repeats by their place among its seeds."""
     first = _first_seed(design, repeats)
-    repeats = [replace(o, replicate=o.replicate - first) for o in repeats if o.replicate >= first]
+    return first, _counted_from(first, repeats)
+
+
+def _counted_from(first: int, repeats: Sequence[Outcome]) -> Sequence[Outcome]:
+    """Repeats over seeds from one on, which is then the first."""
+    return [replace(o, replicate=o.replicate - first) for o in repeats if o.replicate >= first]
+
+
+def _close_confirmation(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
+    """Go on with the repeats, begin the control arm, or end with the winner."""
+    confirmed = known.confirmed()
+    seed, repeats = _newest_repeats(design, confirmed)
+    found = _after_repeats(design, repeats)
+    if isinstance(found, _Further):
+        number = max(outcome.number for outcome in confirmed) + 1
+        return Closing(following=_further_round(design, done, found, number, seed))
+    if found is None or design.control is None:
+        return Closing(winner=found)
+    return Closing(following=_control_round(design))
+
+
+@dataclass(frozen=True)
+class _Further:
+    """Who meets which seeds next, counted from the first of the confirmation."""
+
+    configurations: Sequence[dict[str, Value]]
+    seeds: Sequence[int]
+
+
+def _after_repeats(design: SearchDesign, repeats: Sequence[Outcome]) -> _Further | Winner | None:
+    """Run on those that cannot be told apart, measure the winner, or name it.
+
+    Returns:
+        None where no repeat has a score.
+    """
     racing = [o for o in repeats if o.replicate < design.most_repeats]
     measured = [o for o in repeats if o.replicate >= design.most_repeats]
     if design.races:
@@ -230,29 +280,22 @@ def _close_confirmation(
         found = Race((), design.repeats, choose_winner(racing))
     winner, most = found.winner, design.most_repeats
     if winner is None:
-        return Closing()
+        return None
     if len(found.running) > 1 and found.seeds < most and not measured:
-        configurations, seeds = found.running, range(found.seeds, most)[:_MORE_SEEDS]
-    elif design.winner_repeats and not measured:
-        configurations = (winner.candidate.values,)
+        return _Further(found.running, range(found.seeds, most)[:_MORE_SEEDS])
+    if design.winner_repeats and not measured:
         seeds = range(most, most + design.winner_repeats)
-    else:
-        return Closing(winner=measured_winner(winner, measured))
-    fresh = [first + seed for seed in seeds]
-    return Closing(following=_further_seeds(design, done, repeats, configurations, fresh))
+        return _Further((winner.candidate.values,), seeds)
+    return measured_winner(winner, measured)
 
 
-def _further_seeds(
-    design: SearchDesign,
-    done: DoneRound,
-    repeats: Sequence[Outcome],
-    configurations: Sequence[dict[str, Value]],
-    seeds: Sequence[int],
+def _further_round(
+    design: SearchDesign, done: DoneRound, further: _Further, number: int, seed: int
 ) -> RoundPlan:
-    """Another round of the confirmation, whose trials go on with the numbers."""
-    first = max(outcome.number for outcome in repeats) + 1
-    trials = _over_seeds(design, Purpose.CONFIRMATION, configurations, seeds, first)
-    return RoundPlan(Purpose.CONFIRMATION, done.number + 1, done.box, trials, len(trials))
+    """Another round of repeats, from a number on; the control's meet the confirmation's seeds."""
+    seeds = [seed + place for place in further.seeds]
+    trials = _over_seeds(design, Purpose.CONFIRMATION, further.configurations, seeds, number)
+    return RoundPlan(done.purpose, done.number + 1, done.box, trials, len(trials))
 
 
 def _repeat_round(design: SearchDesign, done: DoneRound) -> RoundPlan:
@@ -279,6 +322,55 @@ def _over_seeds(
     )
 
 
+# ------------------------------------------------------------------- control arm
+
+
+def _control_round(design: SearchDesign) -> RoundPlan:
+    """As many trials as the search has, in the widest box, with seeds of their own."""
+    points = control_points(design)
+    trials = tuple(_control_trial(design, index, values) for index, values in enumerate(points))
+    return RoundPlan(Purpose.CONTROL, 1, design.space.widest, trials, len(trials))
+
+
+def _control_trial(
+    design: SearchDesign, index: int, values: dict[str, Value] | None
+) -> PlannedTrial:
+    """Common seeds are shared by as many trials as share one in the search."""
+    round_ = index // design.trials
+    replicate = round_ if design.seeds == "common" else _replicate(design, 0, index)
+    seed = trial_seed(design.seed, Purpose.CONTROL, 1, replicate)
+    return PlannedTrial(index, replicate, seed, values, _shape(design, values))
+
+
+def _close_control(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
+    """Repeat the control's best as those of the search were, then compare the winners."""
+    seed, confirmed = _newest_repeats(design, known.confirmed())
+    outcomes = known.control()
+    trials = [o for o in outcomes if o.number < design.planned]
+    repeats = _counted_from(seed, outcomes[len(trials) :])
+    found: _Further | Winner | None
+    if done.number == 1:
+        best = _control_finalists(design, known, trials)
+        found = _Further(best, range(design.repeats)) if best else None
+    else:
+        found = _after_repeats(design, repeats)
+    if isinstance(found, _Further):
+        number = max((o.number for o in repeats), default=design.planned - 1) + 1
+        return Closing(following=_further_round(design, done, found, number, seed))
+    winner = _after_repeats(design, confirmed)
+    if isinstance(winner, _Further):
+        raise TypeError("the control arm was begun before the confirmation was over")
+    return Closing(winner=winner, control=compare(design, (winner, found), (confirmed, repeats)))
+
+
+def _control_finalists(
+    design: SearchDesign, known: Known, trials: Sequence[Outcome]
+) -> list[dict[str, Value]]:
+    """Found as those of the search are, from nothing but the control's own trials."""
+    own = replace(known, history=lambda: trials, repeats=tuple)
+    return _finalists(design, own, fitted_model(design, own))
+
+
 # ------------------------------------------------------------------------- waves
 
 
@@ -288,7 +380,7 @@ def _search_round(
     """A round with its first wave."""
     sizes = wave_sizes(design.trials, design.waves, number)
     points = _points(design, number, box, known, model, 0, sizes[0])
-    trials = _planned(design, number, 0, points)
+    trials = _planned(design, number, 0, 0, points)
     return RoundPlan(Purpose.SEARCH, number, box, trials, design.trials, model)
 
 
@@ -296,7 +388,7 @@ def _next_wave(design: SearchDesign, done: DoneRound, known: Known) -> tuple[Pla
     sizes = wave_sizes(design.trials, design.waves, done.number)
     wave = list(accumulate(sizes)).index(done.finished) + 1
     points = _points(design, done.number, done.box, known, done.model, wave, sizes[wave])
-    return _planned(design, done.number, done.finished, points)
+    return _planned(design, done.number, wave, done.finished, points)
 
 
 def _points(
@@ -319,7 +411,7 @@ def _points(
     rng = np.random.default_rng(seed)
     try:
         landscape, _ = fitted_landscape(design, known, model)
-        if number == 1:
+        if number == 1 and design.rule == "posterior":
             # Nothing has been narrowed yet, but an edge may be open, and the limits lie beyond.
             box = box_of(posterior.narrow(box, landscape, 0, rng))
         return propose(box, landscape, count, rng)
@@ -330,19 +422,31 @@ def _points(
 def _planned(
     design: SearchDesign,
     number: int,
+    wave: int,
     first: int,
     points: Sequence[dict[str, Value] | None],
 ) -> tuple[PlannedTrial, ...]:
-    """Trials of a round from its trial `first` on."""
+    """Trials of a wave, which has those of its round from trial `first` on."""
     return tuple(
-        _trial(design, number, index, values) for index, values in enumerate(points, start=first)
+        _trial(design, number, _replicate(design, wave, index), index, values)
+        for index, values in enumerate(points, start=first)
     )
 
 
+def _replicate(design: SearchDesign, wave: int, index: int) -> int:
+    """Which of the round's seeds a trial has, by its place in the round."""
+    if design.seeds == "common":
+        return wave
+    return index // _BLOCK if design.seeds == "blocks" else index
+
+
 def _trial(
-    design: SearchDesign, number: int, index: int, values: dict[str, Value] | None
+    design: SearchDesign, number: int, replicate: int, index: int, values: dict[str, Value] | None
 ) -> PlannedTrial:
-    replicate = 0 if design.seeds == "common" else index
     seed = trial_seed(design.seed, Purpose.SEARCH, number, replicate)
-    shape = None if values is None else design.shape(values)
+    shape = _shape(design, values)
     return PlannedTrial((number - 1) * design.trials + index, replicate, seed, values, shape)
+
+
+def _shape(design: SearchDesign, values: dict[str, Value] | None) -> str | None:
+    return None if values is None else design.shape(values)

@@ -21,12 +21,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search import posterior
+from hpsearch.search.candidates import spread
 from hpsearch.search.landscape import Landscape
 from hpsearch.search.ledger import box_of, declared
 from hpsearch.search.narrowing import MOST_TRIALS
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.proposals import propose, wave_sizes
-from hpsearch.search.sampling import plan
 from hpsearch.space import Box, Choices, Dimension, Interval, Value
 
 # Nobody has measured the noise of a foreign objective: a guess, as a share of the scores' spread,
@@ -174,17 +174,13 @@ class _Course:
         known = outcomes[-MOST_TRIALS:]
         try:
             if begins and self.round == 1:
-                return self._spread(box, count, rng)
+                return spread(box, count, rng)
             landscape = Landscape.of(self.declared, known, _noise(known))
             if begins:
                 box = self.box = box_of(posterior.narrow(box, landscape, 0, rng))
             return propose(box, landscape, count, rng)
         except (ValueError, np.linalg.LinAlgError):
-            return self._spread(box, count, rng)
-
-    @staticmethod
-    def _spread(box: Box, count: int, rng: np.random.Generator) -> list[dict[str, Value]]:
-        return plan("sobol", box, count, int(rng.integers(2**62)))
+            return spread(box, count, rng)
 
 
 def _noise(outcomes: Sequence[Outcome]) -> float:

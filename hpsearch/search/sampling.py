@@ -11,7 +11,7 @@ import numpy as np
 
 from hpsearch.errors import UserError
 from hpsearch.search.outcomes import Outcome
-from hpsearch.search.points import sobol, uniform
+from hpsearch.search.points import placed, sobol, uniform
 from hpsearch.space import Box, Choices, Entries, Interval, Range, Scalar, Value, label
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def plan(sampler: str, box: Box, count: int, seed: int) -> list[dict[str, Value]
     if sampler == "grid":
         return box.combinations()
     points = sobol if sampler == "sobol" else uniform
-    rows = points(len(box.dimensions), count, np.random.default_rng(seed))
-    return [box.at([float(u) for u in row]) for row in rows]
+    return placed(points(len(box.dimensions), count, np.random.default_rng(seed)), box)
 
 
 def suggest(

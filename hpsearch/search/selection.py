@@ -45,6 +45,21 @@ class Winner:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How much better one configuration scores than another, seed by seed.
+
+    Attributes:
+        mean: Of the differences.
+        interval: 95 %, by Student's distribution; None for a single seed.
+        seeds: How many both have met.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Race:
     """How far the confirmation is.
 
@@ -149,6 +164,35 @@ def measured_winner(winner: Winner, repeats: Sequence[Outcome]) -> Winner:
     """
     groups = [group for group in _by_values(repeats) if group]
     return replace(winner, candidate=_candidate(groups[0])) if groups else winner
+
+
+def paired_difference(
+    mine: Sequence[Outcome], yours: Sequence[Outcome], seeds: Sequence[int]
+) -> Difference | None:
+    """How much better one configuration scores than another over seeds that both have met.
+
+    Args:
+        mine: Repeats of the one.
+        yours: Repeats of the other.
+        seeds: Replicates that count; repeats that failed do not.
+
+    Returns:
+        None where no seed has a repeat of both.
+    """
+    counted = [[o for o in all_ if not o.failed and o.replicate in seeds] for all_ in (mine, yours)]
+    lead = _lead(*counted)
+    if not lead:
+        return None
+    mean = statistics.fmean(lead)
+    if len(lead) == 1:
+        return Difference(mean, None, 1)
+    half = _quantile(len(lead) - 1, 0.975) * _error(lead)
+    return Difference(mean, (mean - half, mean + half), len(lead))
+
+
+def repeats_of(candidate: Candidate, repeats: Sequence[Outcome]) -> list[Outcome]:
+    """The repeats of one finalist among those of all."""
+    return [o for o in repeats if _signature(o.values) == _signature(candidate.values)]
 
 
 def unconfirmed_winner(outcomes: Sequence[Outcome]) -> Winner | None:

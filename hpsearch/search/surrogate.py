@@ -1,9 +1,9 @@
 """A Gaussian process through everything tried: what the score may be between the trials.
 
-Constant mean, Matern 5/2 with a length scale for every column, and white noise (Rasmussen and
-Williams, *Gaussian Processes for Machine Learning*, 2006, ch. 2, 4.2 and 5.4). Length scales,
-signal and noise are those of the highest posterior density; the noise has a prior, because it was
-measured.
+Constant mean, Matern 5/2 with a length scale for every column, a level for every seed that trials
+share, and white noise (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006,
+ch. 2, 4.2 and 5.4). Length scales and variances are those of the highest posterior density; the
+noise has a prior, because it was measured.
 """
 
 from __future__ import annotations
@@ -26,13 +26,17 @@ _FIRST_LENGTH = 0.3
 # Of the standardised scores.
 _SIGNAL_BOUNDS = (1e-2, 1e3)
 _NOISE_BOUNDS = (1e-7, 4.0)
-# Standard deviations of the priors on the logarithms of the two variances.
+# Standard deviations of the priors on the logarithms of the variances: of the signal, around 1; of
+# the seeds' levels and of the noise, around the noise that was measured.
 _SIGNAL_PRIOR_SD = 1.5
 _NOISE_PRIOR_SD = 1.0
 _LEAST_NOISE = 1e-6
 _MOST_STEPS = 60
 # Added to the diagonal of what is drawn from, as a share of the signal's variance.
 _JITTER = 1e-6
+
+# As in covariances.py, which imports scikit-learn.
+_NO_SEED = -1.0
 
 Objective = Callable[..., tuple[float, np.ndarray]]
 
@@ -56,6 +60,7 @@ class Surrogate:
         rows: (n, columns) float64, from `Features`.
         scores: (n,) float64.
         noise: Standard deviation of a score around its mean over seeds, as it was estimated.
+        seeds: (n,) float64: which trials share a seed; `NO_SEED` for those that share none.
         start: Where the fit starts: `parameters` of another fit; None for the default.
         fitted: Whether `start` is to be taken as it stands.
     """
@@ -65,11 +70,13 @@ class Surrogate:
         rows: np.ndarray,
         scores: np.ndarray,
         noise: float,
+        seeds: np.ndarray | None = None,
         start: np.ndarray | None = None,
         *,
         fitted: bool = False,
     ) -> None:
         self._rows, self._scale = rows, _Scale.of(scores)
+        self._seeds = np.full(len(rows), _NO_SEED) if seeds is None else seeds
         self._targets = (scores - self._scale.mean) / self._scale.sd
         self._noise = float(np.log(max((noise / self._scale.sd) ** 2, _LEAST_NOISE)))
         start = _first(rows.shape[1], self._noise) if start is None else start
@@ -77,7 +84,7 @@ class Surrogate:
 
     @property
     def parameters(self) -> np.ndarray:
-        """(columns + 2,) float64: logarithms of signal, length scales and noise."""
+        """(columns + 3,) float64: logarithms of signal, length scales, seeds' levels, noise."""
         return np.asarray(self._process.kernel_.theta)
 
     @property
@@ -87,11 +94,11 @@ class Surrogate:
 
     def mean(self, rows: np.ndarray) -> np.ndarray:
         """(m,) float64: the expected score at each row, without noise."""
-        return np.asarray(self._process.predict(rows)) * self._scale.sd + self._scale.mean
+        return np.asarray(self._process.predict(_placed(rows))) * self._scale.sd + self._scale.mean
 
     def mean_and_deviation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected score at each row, and how uncertain it is, without noise: (m,) float64 both."""
-        mean, deviation = self._process.predict(rows, return_std=True)
+        mean, deviation = self._process.predict(_placed(rows), return_std=True)
         variance = np.maximum(deviation**2 - np.exp(self.parameters[-1]), 0.0)
         scale = self._scale
         return mean * scale.sd + scale.mean, np.sqrt(variance) * scale.sd
@@ -99,7 +106,7 @@ class Surrogate:
     @property
     def lengths(self) -> np.ndarray:
         """(columns,) float64: length scales."""
-        return np.asarray(np.exp(self.parameters[1:-1]))
+        return np.asarray(np.exp(self.parameters[1:-2]))
 
     def draws(self, rows: np.ndarray, count: int, rng: Generator) -> np.ndarray:
         """Joint draws from the posterior of the score without noise.
@@ -107,7 +114,7 @@ class Surrogate:
         Returns:
             (count, m) float64.
         """
-        mean, covariance = self._process.predict(rows, return_cov=True)
+        mean, covariance = self._process.predict(_placed(rows), return_cov=True)
         # scikit-learn counts the noise of a new measurement in.
         signal, noise = np.exp(self.parameters[[0, -1]])
         covariance[np.diag_indices_from(covariance)] += _JITTER * signal + 1e-8 - noise
@@ -137,23 +144,31 @@ class Surrogate:
         self, rows: np.ndarray, start: np.ndarray, *, fitted: bool = False
     ) -> tuple[GaussianProcessRegressor, float]:
         from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+        from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
+
+        from hpsearch.search.covariances import OfPlaces, OfSeeds
 
         lengths = np.full(rows.shape[1], _FIRST_LENGTH)
-        kernel = ConstantKernel(1.0, _SIGNAL_BOUNDS) * Matern(lengths, _LENGTH_BOUNDS, nu=2.5)
-        kernel = (kernel + WhiteKernel(1.0, _NOISE_BOUNDS)).clone_with_theta(start)
+        kernel = ConstantKernel(1.0, _SIGNAL_BOUNDS) * OfPlaces(lengths, _LENGTH_BOUNDS, nu=2.5)
+        kernel = kernel + OfSeeds(1.0, _NOISE_BOUNDS) + WhiteKernel(1.0, _NOISE_BOUNDS)
+        kernel = kernel.clone_with_theta(start)
         found: list[float] = []
         optimizer = None if fitted else partial(_highest_density, self._noise, found)
         process = GaussianProcessRegressor(kernel, alpha=1e-10, optimizer=optimizer)
         with warnings.catch_warnings():
             # A length scale at its bound is how a column without effect ends.
             warnings.simplefilter("ignore")
-            process.fit(rows, self._targets)
+            process.fit(np.column_stack([rows, self._seeds]), self._targets)
         return process, found[0] if found else float("nan")
 
 
 def _first(columns: int, noise: float) -> np.ndarray:
-    return np.array([0.0, *np.full(columns, np.log(_FIRST_LENGTH)), noise])
+    return np.array([0.0, *np.full(columns, np.log(_FIRST_LENGTH)), noise, noise])
+
+
+def _placed(rows: np.ndarray) -> np.ndarray:
+    """Rows of places without a seed."""
+    return np.column_stack([rows, np.full(len(rows), _NO_SEED)])
 
 
 def _highest_density(
@@ -165,11 +180,11 @@ def _highest_density(
     def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = objective(theta)
         signal = theta[0] / _SIGNAL_PRIOR_SD
-        excess = (theta[-1] - noise) / _NOISE_PRIOR_SD
+        excess = (theta[-2:] - noise) / _NOISE_PRIOR_SD
         gradient = np.array(gradient)
         gradient[0] += signal / _SIGNAL_PRIOR_SD
-        gradient[-1] += excess / _NOISE_PRIOR_SD
-        return value + (signal**2 + excess**2) / 2, gradient
+        gradient[-2:] += excess / _NOISE_PRIOR_SD
+        return value + (signal**2 + float(excess @ excess)) / 2, gradient
 
     limited = np.clip(start, bounds[:, 0], bounds[:, 1])
     best: Any = minimize(

@@ -43,7 +43,8 @@ def amend(database: Database, study: StoredStudy, wanted: Wanted) -> StoredStudy
         The study as it is now. One that was complete and has more rounds now is running.
 
     Raises:
-        UserError: If an opening of the test split is not finished, or as `wanted` raises it.
+        UserError: If its control arm has begun, an opening of the test split is not finished, or as
+            `wanted` raises it.
     """
     with database.reading() as connection:
         now = study_at(connection, study)
@@ -55,6 +56,7 @@ def amend(database: Database, study: StoredStudy, wanted: Wanted) -> StoredStudy
         change = wanted(now, place)
         if change is None:
             return now
+        _check_not_compared(connection, now)
         _insert(connection, now, place, change)
         release_closings(connection, tables.round_.c.study_id == study.id)
         amended = study_at(connection, study)
@@ -94,6 +96,17 @@ def _place(connection: Connection, study_id: int) -> Place:
     decided = (ledger.study_id == study_id) & (ledger.round == newest + 1)
     over = connection.execute(select(ledger.id).where(decided).limit(1)).first() is not None
     return Place(newest, over)
+
+
+def _check_not_compared(connection: Connection, study: StoredStudy) -> None:
+    """A control arm is as large as the search it is compared with, which therefore has to stay."""
+    columns = tables.round_.c
+    control = (columns.study_id == study.id) & (columns.purpose == Purpose.CONTROL)
+    if connection.execute(select(columns.id).where(control).limit(1)).first() is not None:
+        raise UserError(
+            f"{study.name}: its control arm has begun, which is compared with the search as it is; "
+            f"`hpsearch new {study.name}-2 --from {study.name}` writes a file for another study"
+        )
 
 
 def _insert(connection: Connection, study: StoredStudy, place: Place, change: Change) -> None:

@@ -322,7 +322,10 @@ def _begin_attempts(connection: Connection, rows: Sequence[Any], lease: _Lease) 
 def known_trials(
     database: Database, study_id: int, claim: Claim
 ) -> tuple[tuple[Outcome, ...], list[dict[str, Value]]]:
-    """What a sampler may look at now: the newest finished search trials, and values in training."""
+    """What a sampler may look at now: newest finished trials of its kind, and values in training.
+
+    The control arm knows nothing of the search, nor the search of it.
+    """
     columns = tables.trial.c
     with database.reading() as connection:
         running = connection.scalars(
@@ -332,7 +335,7 @@ def known_trials(
                 columns["values"].is_not(None),
             )
         )
-        finished = newest_outcomes(connection, study_id, MOST_KNOWN)
+        finished = newest_outcomes(connection, study_id, claim.purpose, MOST_KNOWN)
         return finished, [values_from(text) for text in running]
 
 

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from hpsearch.errors import DatabaseError
+from hpsearch.search.control import Control
 from hpsearch.search.narrowing import Model
-from hpsearch.search.selection import Candidate, Winner
+from hpsearch.search.selection import Candidate, Difference, Winner
 from hpsearch.space import Box, Range, Value, frozen, plain, range_from_document
 
 # As much of an error as a person reads on one line.
@@ -90,10 +91,26 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def winner_text(winner: Winner) -> str:
-    """The winner and its ties, as `show --json` prints them."""
-    document = _candidate(winner.candidate)
-    return json.dumps(document | {"ties": [_candidate(tie) for tie in winner.ties]})
+def winner_text(winner: Winner, control: Control | None = None) -> str:
+    """The winner and its ties, as `show --json` prints them, and what the control arm came to."""
+    document = _winner(winner)
+    return json.dumps(document if control is None else document | {"control": _control(control)})
+
+
+def _winner(winner: Winner) -> dict[str, Any]:
+    return _candidate(winner.candidate) | {"ties": [_candidate(tie) for tie in winner.ties]}
+
+
+def _control(control: Control) -> dict[str, Any]:
+    return {
+        "winner": None if control.winner is None else _winner(control.winner),
+        "difference": None if control.difference is None else _difference(control.difference),
+    }
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    interval = None if difference.interval is None else list(difference.interval)
+    return {"mean": difference.mean, "interval": interval, "seeds": difference.seeds}
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

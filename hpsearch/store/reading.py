@@ -10,10 +10,11 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from hpsearch.search.amendments import Amendment
 from hpsearch.search.elites import elites
+from hpsearch.search.noise import noise_of
 from hpsearch.seeds import Purpose
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store import tables
@@ -37,6 +38,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         search = _states(connection, study.id, Purpose.SEARCH)
         repeats = _states(connection, study.id, Purpose.CONFIRMATION)
         rounds = _rounds(connection, study.id)
+        control = _control(connection, now)
         test = figure(connection, study.id)
         failures = _failures(connection, study.id)
         seconds = float((now.completed or clock(connection)) - now.created)
@@ -51,7 +53,8 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "workers": workers,
         "rounds": rounds,
         "confirmation": _repeats(repeats),
-        "winner": now.winner,
+        "winner": _winner(now),
+        "control": control,
         "test": test,
         "has_test_rows": now.spec.holds_out,
         "failures": failures,
@@ -87,12 +90,24 @@ def ranges_document(database: Database, study: StoredStudy) -> list[JSON]:
         return [_ledger_row(dict(row)) for row in rows]
 
 
-def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> set[int]:
-    """Numbers of a search round's elites, by the rule its ledger was written with."""
+def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> set[int] | None:
+    """Numbers of a search round's elites, by the rule its ledger is written with.
+
+    Returns:
+        None before the ledger is written: the noise that makes them may not be measured yet.
+    """
     if study.spec.is_grid:  # nothing is narrowed, so nothing was chosen
         return set()
-    trial, round_ = tables.trial.c, tables.round_.c
+    trial, round_, ledger = tables.trial.c, tables.round_.c, tables.ledger.c
+    decided = select(ledger.round).where(
+        ledger.study_id == study.id, ledger.round == round_number + 1
+    )
     with database.reading() as connection:
+        if connection.execute(decided.limit(1)).first() is None:
+            return None
+        repeats = outcomes(
+            connection, (trial.study_id == study.id) & (trial.purpose == Purpose.REPEAT)
+        )
         found = outcomes(
             connection,
             trial.round_id.in_(
@@ -103,7 +118,13 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
                 )
             ),
         )
-    return {outcome.number for outcome in elites(found, study.validation_rows)}
+    noise = noise_of(
+        found,
+        repeats,
+        common=study.spec.seeds == "common",
+        validation_rows=study.validation_rows,
+    )
+    return {outcome.number for outcome in elites(found, noise)}
 
 
 @retried
@@ -123,7 +144,8 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         best = _best_score(connection, study.id)
         searched = study.spec.trials * _newest_round(connection, study.id)
         repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
-    finished = sum(states.get(state, 0) for state in FINISHED)
+        finished = sum(states.get(state, 0) for state in FINISHED)
+        control = _control_work(connection, study, row, finished)
     done = searched
     if row is not None and row.purpose == Purpose.SEARCH:
         done = searched - study.spec.trials + finished
@@ -136,6 +158,7 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         "running": states.get(TrialState.RUNNING, 0),
         "search_done": done,
         "repeats": repeats,
+        "control": control,
     }
 
 
@@ -235,6 +258,30 @@ def _newest_round(connection: Connection, study_id: int) -> int:
     return int(connection.scalar(select(func.max(round_.number)).where(mine)) or 0)
 
 
+def _control_work(
+    connection: Connection, study: StoredStudy, row: Row[Any] | None, finished: int
+) -> JSON | None:
+    """Trials of the control arm, with the repeats of its best that are known, and those done.
+
+    Args:
+        connection: The caller's transaction.
+        study: The study.
+        row: The open round.
+        finished: How many of its trials are.
+    """
+    planned = study.spec.control_trials
+    if not planned:
+        return None
+    if row is None or row.purpose == Purpose.FINAL:
+        return {"planned": planned, "finished": planned}
+    if row.purpose != Purpose.CONTROL:
+        return {"planned": planned, "finished": 0}
+    # All that have a lower number than the round's are done.
+    number, round_id = tables.trial.c.number, tables.trial.c.round_id
+    first = connection.scalar(select(func.min(number)).where(round_id == row.id)) or 0
+    return {"planned": first + row.planned, "finished": first + finished}
+
+
 def _best_score(connection: Connection, study_id: int) -> float | None:
     """Of the search; only complete trials have one, and by that the index is entered."""
     trial = tables.trial.c
@@ -246,6 +293,56 @@ def _best_score(connection: Connection, study_id: int) -> float | None:
         )
     )
     return best
+
+
+def _winner(study: StoredStudy) -> JSON | None:
+    """Without what stands beside it."""
+    return study.winner and {key: study.winner[key] for key in study.winner if key != "control"}
+
+
+def _control(connection: Connection, study: StoredStudy) -> JSON | None:
+    """How far the control arm is and what it came to; None where the study has none."""
+    if study.spec.search.control is None:
+        return None
+    trial, planned = tables.trial.c, study.spec.control_trials
+    mine = (trial.study_id == study.id) & (trial.purpose == Purpose.CONTROL)
+    states = _counted(connection, mine & (trial.number < planned))
+    found = (study.winner or {}).get("control") or {}
+    best = {
+        str(arm): _best_so_far(connection, study.id, arm, planned)
+        for arm in (Purpose.SEARCH, Purpose.CONTROL)
+    }
+    return {
+        "sampler": study.spec.search.control,
+        "planned": planned,
+        **{state: states.get(state, 0) for state in FINISHED},
+        "repeats": _repeats(_counted(connection, mine & (trial.number >= planned))),
+        "winner": found.get("winner"),
+        "difference": found.get("difference"),
+        "best_so_far": best,
+    }
+
+
+def _best_so_far(
+    connection: Connection, study_id: int, purpose: Purpose, planned: int
+) -> list[list[float]]:
+    """[trials, best score of so many] wherever it rose, in the order of the trials' numbers."""
+    trial = tables.trial.c
+    rows = connection.execute(
+        select(trial.number, trial.score)
+        .where(
+            trial.study_id == study_id,
+            trial.purpose == purpose,
+            trial.state == TrialState.COMPLETE,
+            trial.number < planned,
+        )
+        .order_by(trial.number)
+    )
+    steps: list[list[float]] = []
+    for number, score in rows:
+        if not steps or score > steps[-1][1]:
+            steps.append([number + 1, score])
+    return steps
 
 
 def _rounds(connection: Connection, study_id: int) -> list[JSON]:

@@ -300,7 +300,7 @@ def _write_end(
     if closing.following is not None:
         insert_round(connection, storage, task.study_id, optuna_id, declared, closing.following)
         return
-    winner = None if closing.winner is None else winner_text(closing.winner)
+    winner = winner_text(closing.winner, closing.control) if closing.winner else None
     connection.execute(
         update(tables.study)
         .where(tables.study.c.id == task.study_id)
@@ -370,8 +370,10 @@ def outcomes(connection: Connection, where: ColumnElement[bool]) -> tuple[Outcom
     return _outcomes(connection, query)
 
 
-def newest_outcomes(connection: Connection, study_id: int, most: int) -> tuple[Outcome, ...]:
-    """Finished search trials with the highest numbers, in number order.
+def newest_outcomes(
+    connection: Connection, study_id: int, purpose: Purpose, most: int
+) -> tuple[Outcome, ...]:
+    """Finished trials of a purpose with the highest numbers, in number order.
 
     However many there are, no more rows are read than these and those of the open round.
     """
@@ -380,7 +382,7 @@ def newest_outcomes(connection: Connection, study_id: int, most: int) -> tuple[O
         select(tables.trial)
         .where(
             columns.study_id == study_id,
-            columns.purpose == Purpose.SEARCH,
+            columns.purpose == purpose,
             # So said, no index on states looks better than the one on numbers.
             columns.state.not_in(UNFINISHED),
         )
@@ -400,6 +402,7 @@ def _outcomes(connection: Connection, query: Select[Any]) -> tuple[Outcome, ...]
             score=row["score"],
             loss=row["loss"],
             replicate=row["replicate"],
+            seed=row["seed"],
             failed=row["state"] == TrialState.FAILED,
         )
         for row in rows.mappings()

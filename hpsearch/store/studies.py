@@ -42,8 +42,8 @@ class StoredStudy:
         validation_rows: Rows behind each score.
         keep_sealed: Whether the test split stays sealed until `hpsearch test` is typed.
         state: "running" until the winner is known, then "complete".
-        winner: {"values", "score", "standard_error", "seeds", "ties"}, None until then, and
-            None in a complete study in which no trial had a score.
+        winner: {"values", "score", "standard_error", "seeds", "ties"}, with a control arm also
+            "control"; None until then, and in a complete study in which no trial had a score.
         created: Seconds since 1970.
         completed: Seconds since 1970, None while running.
         amendments: What was changed since it was begun, oldest first.

@@ -14,6 +14,7 @@ from hpsearch.store.mirroring import RoundRow
 from hpsearch.store.reading import elite_numbers
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import live_workers
+from hpsearch.study import FigureName
 from hpsearch.tracking import content, study_run
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.content import ELITE_TAG, PARENT_TAG, milliseconds, trial_times
@@ -73,7 +74,8 @@ class StudyCopy:
         self._settled_to = 0  # every round up to this row is copied for good
         self._settled: set[int] = set()
         self._signature: object = None
-        self._figures: dict[str, bytes] | None = None  # drawn once the search is over
+        self._drawn: dict[FigureName, int] = {}  # of how many rounds, when it is as it will stay
+        self._figures: dict[str, bytes] = {}
         self._row_written = 0.0
         self._finished = 0  # finished trials at the last look
         self._added = 0
@@ -119,9 +121,7 @@ class StudyCopy:
         if signature != self._signature:
             self._study = study_run.update(self._database, self._study, experiment, root)
             # Before the confirmation is over: nobody waits for the drawing then.
-            if not study_run.search_is_over(self._database, self._study):
-                self._figures = None
-            elif not stopped():
+            if not stopped():
                 self._attach_figures(experiment, root)
             self._signature = signature
         self._tell()
@@ -167,8 +167,14 @@ class StudyCopy:
     # -------------------------------------------------------------------------- parts
 
     def _attach_figures(self, experiment: Experiment, root: KnownRun) -> None:
-        if self._figures is None:
-            self._figures = study_run.figures(self._database, self._study)
+        final, rounds = (
+            study_run.final_figures(self._database, self._study),
+            self._study.spec.rounds,
+        )
+        new = [name for name in final if self._drawn.get(name) != rounds]
+        if new:
+            self._figures |= study_run.figures(self._database, self._study, new)
+            self._drawn |= dict.fromkeys(new, rounds)
         for name, picture in self._figures.items():
             experiment.write_bytes(root, name, picture)
 
@@ -209,17 +215,19 @@ class StudyCopy:
         if not row.closed:
             experiment.set_status(above, "RUNNING")
         elites = self._elites(row)
-        if not self._copy_trials(row, above, elites, stopped):
+        if not self._copy_trials(row, above, elites or set(), stopped):
             return
         if row.closed and row.ended is not None:
-            self._tag_elites(row, elites)
             experiment.set_status(above, "FINISHED", milliseconds(row.ended))
-            self._settle(row)
+            if elites is not None:
+                self._tag_elites(row, elites)
+                self._settle(row)
 
-    def _elites(self, row: RoundRow) -> set[int]:
-        if row.closed and row.purpose == Purpose.SEARCH:
-            return elite_numbers(self._database, self._study, row.number)
-        return set()
+    def _elites(self, row: RoundRow) -> set[int] | None:
+        """The round's elites; None until they are known."""
+        if row.purpose != Purpose.SEARCH:
+            return set()
+        return elite_numbers(self._database, self._study, row.number) if row.closed else None
 
     def _copy_trials(
         self, row: RoundRow, above: KnownRun, elites: set[int], stopped: Callable[[], bool]

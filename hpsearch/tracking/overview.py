@@ -43,7 +43,7 @@ def _ends(row: JSON) -> dict[str, float]:
 
 
 def score_measurements(study: JSON, closed: Mapping[int, int]) -> Iterator[Measurement]:
-    """Best score of each closed round, the winner's score, and the test figure.
+    """Best score of each closed round, the winner's and the control's score, the test figure.
 
     Args:
         study: The document of `show --json`.
@@ -56,7 +56,18 @@ def score_measurements(study: JSON, closed: Mapping[int, int]) -> Iterator[Measu
     latest = max(closed.values(), default=0)
     if study["winner"]:
         yield Measurement("winner_score", study["winner"]["score"], latest, 0)
+    for name, value in _control_figures(study["control"]).items():
+        yield Measurement(name, value, latest, 0)
     yield from figure_measurements(study["test"], latest, None)
+
+
+def _control_figures(control: JSON | None) -> dict[str, float]:
+    """What the control arm came to, under names of its own."""
+    if control is None or control["winner"] is None:
+        return {}
+    figures = {"control_winner_score": control["winner"]["score"]}
+    difference = control["difference"]
+    return figures | ({"narrowing_gave": difference["mean"]} if difference else {})
 
 
 def study_tags(study: JSON, ledger: Sequence[JSON]) -> dict[str, str]:
@@ -107,6 +118,7 @@ def _result(study: JSON) -> list[str]:
         lines.append(f"**Winner**: {values}; {study['metric']} {winner['score']:.4f} {how}")
     else:
         lines.append(f"{study['complete']} of {study['planned']} trials complete, no winner yet")
+    lines += _control(study["control"])
     test = study["test"]
     if test and test["score"] is not None:
         low, high = test["interval"]
@@ -117,6 +129,20 @@ def _result(study: JSON) -> list[str]:
         lines += ["", f"**Test**: {figure}"]
         lines[-1] += f"the test split was opened {times}"
     return lines
+
+
+def _control(control: JSON | None) -> list[str]:
+    if control is None or control["winner"] is None:
+        return []
+    line = f"**Control**: {control['sampler']}, {control['planned']} trials, "
+    line += f"its winner has {control['winner']['score']:.4f}"
+    difference = control["difference"]
+    if difference:
+        line += f"; narrowing gave {difference['mean']:+.4f}"
+    if difference and difference["interval"]:
+        low, high = difference["interval"]
+        line += f" [{low:.4f}, {high:.4f}]"
+    return ["", line]
 
 
 def _ranges_table(ledger: Sequence[JSON], opened: int) -> list[str]:

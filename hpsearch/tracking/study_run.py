@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from hpsearch.seeds import Purpose
 from hpsearch.store.database import Database
 from hpsearch.store.mirroring import rounds_after
 from hpsearch.store.reading import ranges_document, study_document, trials_document
 from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.study import FigureName
 from hpsearch.tracking import overview
 from hpsearch.tracking.content import milliseconds
 from hpsearch.tracking.experiment import Experiment, KnownRun
 
 # The folder of figures among the artifacts.
 _FIGURES = "figures"
+_AFTER_THE_SEARCH = (Purpose.CONFIRMATION, Purpose.CONTROL)
 
 
 def update(
@@ -47,23 +50,30 @@ def update(
     return study
 
 
-def search_is_over(database: Database, study: StoredStudy) -> bool:
-    """Whether no search trial will come any more, so that figures are as they will stay."""
+def final_figures(database: Database, study: StoredStudy) -> list[FigureName]:
+    """The study's figures that are as they will stay, unless it is given further rounds."""
+    wanted = list(study.spec.figures)
     if study.completed is not None:
-        return True
+        return wanted
     rounds = rounds_after(database, study.id, 0)
     searched = max(row.number for row in rounds if row.purpose == Purpose.SEARCH)
-    return searched == study.spec.rounds and rounds[-1].purpose == Purpose.CONFIRMATION
+    newest = rounds[-1]
+    if searched < study.spec.rounds or newest.purpose not in _AFTER_THE_SEARCH:
+        return []
+    controlled = newest.purpose == Purpose.CONTROL and newest.number > 1
+    return [name for name in wanted if controlled or name != "control"]
 
 
-def figures(database: Database, study: StoredStudy) -> dict[str, bytes]:
-    """The figures of a search that is over, as `hpsearch report` draws them, by artifact name."""
+def figures(
+    database: Database, study: StoredStudy, names: Sequence[FigureName]
+) -> dict[str, bytes]:
+    """Figures as `hpsearch report` draws them, by artifact name."""
     # matplotlib takes half a second to import, so not before there is something to draw.
     from hpsearch.report.figures.drawing import draw
     from hpsearch.report.figures.material import Material
 
     material = Material.of(study.spec, trials_document(database, study))
-    files = draw(material, study.spec.figures).files
+    files = draw(material, names).files
     return {f"{_FIGURES}/{name}": content for name, content in files.items()}
 
 

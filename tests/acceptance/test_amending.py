@@ -126,7 +126,10 @@ def test_what_cannot_be_amended_is_one_line(low: Command) -> None:
     assert (after["amendments"], after["state"]) == ([], before["state"])
 
 
-def test_the_elites_open_no_edge(small: Command) -> None:
-    """Limits are for the posterior, and the line says so."""
-    line = small.refusal("start", "small", "--rounds", "3", "--limits", "learning_rate=1e-4..1")
-    assert 'narrowing = "elites" never opens an edge' in line
+def test_a_study_with_a_control_arm_is_compared_as_it_is(small: Command) -> None:
+    """What would change the search that its control arm was compared with is refused in a line."""
+    control = ("--name", "compared", "--control", "random", "--tracking", "none")
+    assert small("start", "small.toml", *control).returncode == 0
+    line = small.refusal("start", "compared", "--rounds", "9", "--tracking", "none")
+    assert "compared: its control arm has begun" in line
+    assert "`hpsearch new compared-2 --from compared`" in line

@@ -73,7 +73,7 @@ def test_what_was_typed_wrongly_is_one_line(small: Command):
         ("small", "--trial", "99"): "there is no search trial 99",
         ("small", "--trial", "1", "--purpose", "final"): "there is no final trial 1",
         ("small", "--trial", "1", "--trials", "2"): "--trial names the one to replay",
-        ("small", "--purpose", "control"): "'search', 'confirmation', 'final'",
+        ("small", "--purpose", "all"): "'search', 'repeat', 'control', 'confirmation'",
         ("smal",): "no such study; there is small",
     }
     for arguments, words in mistakes.items():

@@ -14,6 +14,7 @@ from hpsearch.audit import audit
 from hpsearch.errors import LeaseLostError, StudyChangedError, UserError
 from hpsearch.findings import Verdict
 from hpsearch.search.amendments import Change
+from hpsearch.seeds import Purpose
 from hpsearch.service import wanted_change
 from hpsearch.space import Box
 from hpsearch.store import tables
@@ -40,6 +41,11 @@ POSTERIOR = {
     "search": {"rounds": 2, "trials": 12, "narrowing": "posterior", "sampler": "auto", "waves": 2},
 }
 WIDER = {"learning_rate": (1e-5, 1.0)}
+# So many trials that the elites narrow, and find an edge open.
+ELITES = {
+    "space": {"learning_rate": {"low": 0.1, "high": 1.0}, "l2": {"low": 0.0, "high": 0.1}},
+    "search": {"rounds": 2, "trials": 40},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -160,11 +166,10 @@ def test_a_confirmation_under_way_comes_to_its_end_first(
     database, study, work, worker_id, quick_objective
 ):
     """Then the search goes on, and the study is not complete in between."""
-    for _ in range(2):
+    while open_work(database, study)["purpose"] != "confirmation":
         train(database, study, worker_id, quick_objective())
         close_finished_round(database, study, worker_id)
     study = start(database, study, rounds=3)
-    assert open_work(database, study)["purpose"] == "confirmation"
     train(database, study, worker_id, quick_objective())
     close_finished_round(database, study, worker_id)
     assert load_study(database, study.name).state == "running"
@@ -221,11 +226,16 @@ def test_how_far_a_search_is_counts_the_rounds_there_are(database, finished_stud
 @pytest.fixture
 def second_round(database, make_study, make_worker, quick_objective):
     """A study of 4 rounds whose second has just been opened."""
-    study = make_study(search={"rounds": 4, "trials": 30})
-    worker = make_worker(study)
-    train(database, study, worker, quick_objective())
-    assert close_finished_round(database, study, worker)
+    study = make_study(**ELITES | {"search": ELITES["search"] | {"rounds": 4}})
+    open_second_round(database, study, make_worker(study), quick_objective())
     return study
+
+
+def open_second_round(database, study, worker_id, objective):
+    """Train the first, and repeat some of its trials."""
+    while len(boxes(database, study)) == 1:
+        train(database, study, worker_id, objective)
+        assert close_finished_round(database, study, worker_id)
 
 
 def test_an_undo_counts_from_the_next_round_on(database, second_round, work):
@@ -248,7 +258,7 @@ def test_an_undo_counts_from_the_next_round_on(database, second_round, work):
 
 def test_a_finished_study_begins_its_next_round_from_the_earlier_box(database, make_study, work):
     """The undo waits for the round that further rounds give the study."""
-    study = work(make_study(search={"rounds": 2, "trials": 30}))
+    study = work(make_study(**ELITES))
     for _ in range(2):  # the same wish twice is one amendment
         study = take_back(database, study, 2)
     assert (study.state, len(study.amendments)) == ("complete", 1)
@@ -265,10 +275,8 @@ def test_an_undo_of_the_last_round_outlives_its_close(
     database, make_study, make_worker, work, quick_objective
 ):
     """What was taken back while the last round ran is not narrowed again by an extension."""
-    study = make_study(search={"rounds": 2, "trials": 30})
-    worker = make_worker(study)
-    train(database, study, worker, quick_objective())
-    close_finished_round(database, study, worker)
+    study = make_study(**ELITES)
+    open_second_round(database, study, make_worker(study), quick_objective())
     study = work(take_back(database, study, 2))
     study = work(start(database, study, rounds=3))
     found = boxes(database, study)
@@ -317,9 +325,10 @@ def test_what_was_never_narrowed_is_one_line(database, study, make_study, work):
 # ------------------------------------------------------------------------------ limits
 
 
-def test_limits_open_an_edge_of_a_finished_study(database, make_study, work):
+@pytest.mark.parametrize("settings", [POSTERIOR, ELITES], ids=["posterior", "elites"])
+def test_limits_open_an_edge_of_a_finished_study(database, make_study, work, settings):
     """With limits beyond the edge where the best trials lie, the next round looks there."""
-    study = work(make_study(**POSTERIOR))
+    study = work(make_study(**settings))
     assert ledger(database, study, 3)["learning_rate"]["edge"] == "lower"
     declared = boxes(database, study)[1]["learning_rate"]
     study = work(start(database, study, rounds=3, limits=WIDER))
@@ -364,6 +373,62 @@ def test_it_does_not_matter_when_within_a_round_it_is_amended(
         assert problems(database, study) == []
         tables_found.add(table(database, study))
     assert len(tables_found) == 1
+
+
+# ------------------------------------------------------------------------- control arm
+
+CONTROLLED = {"search": {"rounds": 2, "trials": 12, "control": "random"}}
+
+
+@pytest.fixture
+def extended(database, make_study, make_worker, quick_objective):
+    """A study with a control arm whose confirmation has ended with another round asked for."""
+    study = make_study(**CONTROLLED)
+    worker = make_worker(study)
+    while open_work(database, study)["purpose"] != "confirmation":
+        train(database, study, worker, quick_objective())
+        close_finished_round(database, study, worker)
+    study = start(database, study, rounds=3)
+    train(database, study, worker, quick_objective())
+    close_finished_round(database, study, worker)
+    return study
+
+
+def test_a_control_arm_is_as_large_as_the_extended_search(database, extended, work):
+    """It waits for the further rounds, and no decision misses one."""
+    assert open_work(database, extended)["purpose"] == "search"
+    assert problems(database, extended) == []
+    study = work(extended)
+    control = study_document(database, study)["control"]
+    assert (control["planned"], control["complete"]) == (36, 36)
+    assert problems(database, study) == []
+
+
+def test_a_control_arm_meets_the_seeds_of_the_newest_confirmation(database, extended, work):
+    """As replicates of it, which alone found the winner; over them the winners are compared."""
+    first = len(of_purpose(database, extended, "confirmation"))
+    study = work(extended)
+    record = read_record(database, study)
+    newest = record.outcomes(Purpose.CONFIRMATION, up_to=2)[first:]
+    repeats = record.outcomes(Purpose.CONTROL, up_to=2)[36:]
+    assert [o.seed for o in repeats] == [o.seed for o in newest]
+    assert {o.replicate for o in newest} == {2, 3}
+    assert study_document(database, study)["control"]["difference"]["seeds"] == 2
+
+
+def test_a_search_that_was_compared_stays_as_it_is(database, make_study, work):
+    """From the first control trial on it is refused in one line, but not what is there."""
+    study = work(make_study(**ELITES | {"search": ELITES["search"] | {"control": "random"}}))
+    assert start(database, study) == study
+    said = (
+        "small: its control arm has begun, which is compared with the search as it is; "
+        "`hpsearch new small-2 --from small` writes a file for another study"
+    )
+    for ask in (partial(start, rounds=3), lambda *of: take_back(*of, 2)):
+        with pytest.raises(UserError) as caught:
+            ask(database, study)
+        assert str(caught.value) == said
+    assert load_study(database, "small") == study
 
 
 # --------------------------------------------------------- closes, deaths and other workers
@@ -524,7 +589,7 @@ TAMPERED = {
 def original(tmp_path_factory, make_spec):
     """A study that was extended and begun anew from an earlier box, and is complete."""
     url = f"sqlite:///{tmp_path_factory.mktemp('original')}/study.db"
-    spec = make_spec(search={"rounds": 2, "trials": 30})
+    spec = make_spec(**ELITES)
     with closing(open_database(url, create=True)) as database:
         study = create_study(database, spec, "", "0" * 64, 100)
         finish(database, study)

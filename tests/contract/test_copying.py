@@ -98,7 +98,7 @@ def tested_study(database, finished_study, make_worker, complete_with):
 
 def test_the_copy_of_a_copy_in_mlflow_is_typed_as_it_stands(tmp_path, finished_study, database):
     """What `copy` suggests names both addresses, MLflow's as the original has it, quoted."""
-    write_mirror(database, finished_study.id, "sqlite:///my runs.db", 28)
+    write_mirror(database, finished_study.id, "sqlite:///my runs.db", 32)
     to = f"sqlite:///{tmp_path / 'my copy.db'}"
     result = CliRunner().invoke(app, ["copy", "small", "--database", database.url, "--to", to])
     said = " ".join(result.output.split())
@@ -114,7 +114,7 @@ def test_every_document_and_every_trial_of_optuna_is_equal(database, target):
     """A finished, tested study reads the same from both places, through either tool."""
     report = copy_study(database, target.url, "small")
     assert documents(target, "small") == documents(database, "small")
-    for name in ("small", "small/confirmation", "small/final"):
+    for name in ("small", "small/repeat", "small/confirmation", "small/final"):
         copied = optuna_trials(target, name)
         assert copied
         assert without_ids(copied) == without_ids(optuna_trials(database, name))
@@ -122,8 +122,8 @@ def test_every_document_and_every_trial_of_optuna_is_equal(database, target):
     ours = optuna.load_study(study_name="small", storage=target.storage)
     assert ours.user_attrs == theirs.user_attrs == {"note": {"deep": [1, None, "ä"]}}
     assert ours.directions == theirs.directions
-    assert {t.name: t.rows for t in report.tables}["hpsearch_trial"] == 24 + 4 + 1
-    assert report.trials == 24 + 1 + 4 + 1
+    assert {t.name: t.rows for t in report.tables}["hpsearch_trial"] == 24 + 4 + 4 + 1
+    assert report.trials == 24 + 1 + 4 + 4 + 1
     assert report.freed == 0
 
 
@@ -200,9 +200,9 @@ def test_large_studies_are_copied_piece_by_piece(database, target, monkeypatch):
     told = []
     copy_study(database, target.url, "small", watch=lambda *news: told.append(news))
     assert documents(target, "small") == documents(database, "small")
-    assert [done for what, done, _ in told if what == "copied"] == [5, 10, 15, 20, 25, 28]
-    assert [done for what, done, _ in told if what == "checked"] == [5, 10, 15, 20, 25, 28]
-    assert {total for *_, total in told} == {28}
+    assert [done for what, done, _ in told if what == "copied"] == [5, 10, 15, 20, 25, 30, 32]
+    assert [done for what, done, _ in told if what == "checked"] == [5, 10, 15, 20, 25, 30, 32]
+    assert {total for *_, total in told} == {32}
 
 
 # ------------------------------------------------------- what belongs to one place
@@ -307,7 +307,7 @@ def test_an_unfinished_opening_is_finished_at_the_target(
 
 def test_no_mirror_has_begun_at_the_target(database, finished_study, target):
     """How far MLflow's copy of the original is says nothing about the copy."""
-    write_mirror(database, finished_study.id, "sqlite:///mlflow.db", 28)
+    write_mirror(database, finished_study.id, "sqlite:///mlflow.db", 32)
     copy_study(database, target.url, "small")
     assert read_mirror(target, load_study(target, "small").id) is None
     assert read_mirror(database, finished_study.id) is not None
@@ -411,7 +411,7 @@ from hpsearch.store.database import open_database
 copying._TRIALS_AT_ONCE = 5
 
 def watch(what, done, total):
-    if (what, done) == ("checked", 28):
+    if (what, done) == ("checked", 32):
         os.kill(os.getpid(), signal.SIGKILL)
 
 copy_study(open_database(sys.argv[1]), sys.argv[2], "small", watch=watch)

@@ -337,7 +337,7 @@ def test_a_mirror_that_waits_is_a_warning(database_url, database, finished_study
     write_mirror(database, finished_study.id, "sqlite:///m.db", 20, message="no server answers")
     (found,) = not_ok(look(database_url))
     assert (found.check, found.verdict) == ("mirror", Verdict.WARNING)
-    assert found.said == "8 of 28 trials behind: no server answers"
+    assert found.said == "12 of 32 trials behind: no server answers"
     assert found.command == "hpsearch sync small"
 
 
@@ -348,7 +348,7 @@ def test_a_mirror_at_work_is_well(database_url, database, finished_study):
     with database.writing() as connection:
         connection.execute(update(tables.mirror).values(seen=tables.mirror.c.seen - 3600))
     (found,) = not_ok(look(database_url))
-    assert found.said == "8 of 28 trials behind"
+    assert found.said == "12 of 32 trials behind"
 
 
 def test_an_mlflow_that_is_away_is_a_warning(database_url, database, finished_study):
@@ -369,7 +369,7 @@ def test_an_mlflow_that_is_away_is_a_warning(database_url, database, finished_st
 def test_a_deleted_copy_is_a_warning(tmp_path, database_url, database, finished_study):
     """MLflow's file is looked for where the mirror has copied to, and not made."""
     tracking = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    write_mirror(database, finished_study.id, tracking, 28)
+    write_mirror(database, finished_study.id, tracking, 32)
     (found,) = not_ok(look(database_url, tracking))
     assert (found.check, found.command) == ("MLflow", "hpsearch sync small")
     assert not (tmp_path / "mlflow.db").exists()

@@ -242,7 +242,7 @@ class Life:
         (row,) = rounds_after(database, study_id, newest - 1)
         finished = finished_in_round(database, row.id)
         assert len(mirrored_trials(database, [trial for trial, _ in finished])) == TRIALS
-        assert elite_numbers(database, self.study, row.number)
+        assert elite_numbers(database, self.study, row.number - 1)
         assert opening_result(database, study_id, 1) is None
         for copied in (1, 2):  # the first time of all adds the row that is then changed
             write_mirror(database, study_id, "somewhere", copied)

@@ -41,6 +41,7 @@ STUDY = {
         }
     ],
     "confirmation": {"planned": int, "finished": int},
+    "control": None,
     "winner": CANDIDATE | {"ties": [CANDIDATE]},
     "test": {
         "metric": str,
@@ -159,7 +160,7 @@ def test_the_trials_document_has_its_documented_fields(database, searched):
     ]
     assert not any(wrong)
     order = [(trial["purpose"], trial["number"]) for trial in document]
-    counts = {"confirmation": 4, "final": 1, "search": 24}
+    counts = {"confirmation": 4, "final": 1, "repeat": 4, "search": 24}
     assert order == [(purpose, n) for purpose, count in counts.items() for n in range(count)]
     assert {trial["state"] for trial in document} == {"complete"}
     assert {tuple(e["epoch"] for e in trial["epochs"]) for trial in document} == {(1, 2)}

@@ -49,6 +49,12 @@ def counts(database):
 
 
 @pytest.fixture
+def study(make_study):
+    """A study of 2 rounds, too small to repeat trials: the second follows at once."""
+    return make_study(search={"rounds": 2, "trials": 9})
+
+
+@pytest.fixture
 def trained(database, study, worker_id, quick_objective):
     """A study whose first round is trained and not closed."""
     objective = quick_objective()
@@ -94,7 +100,7 @@ def test_two_closers_close_once(database, database_url, trained, worker_id):
     with ThreadPoolExecutor(4) as pool:
         closed = list(pool.map(close, range(4)))
     assert closed.count(True) == 1
-    assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 24}
+    assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 18}
 
 
 def test_a_close_under_way_is_not_taken_twice(database, trained, worker_id):
@@ -213,7 +219,7 @@ def test_a_close_is_written_whole_or_not_at_all(database, database_url, trained,
     assert counts(database) == before
     assert open_work(database, trained)["round"] == 1
     write_closing(database, task, trained.spec.space, decide(trained, task))
-    assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 24}
+    assert counts(database) == {"hpsearch_round": 2, "hpsearch_ledger": 8, "hpsearch_trial": 18}
 
 
 def test_the_next_round_lies_in_the_ledgers_box(database, trained, worker_id):
@@ -222,7 +228,7 @@ def test_the_next_round_lies_in_the_ledgers_box(database, trained, worker_id):
     box = decide_box(database, trained)
     second = [t for t in trials_document(database, trained) if t["round"] == 2]
     ledger = [row for row in ranges_document(database, trained) if row["round"] == 2]
-    assert [t["number"] for t in second] == list(range(12, 24))
+    assert [t["number"] for t in second] == list(range(9, 18))
     assert all(box.contains(trial["values"]) for trial in second)
     ranges = study_document(database, trained)["rounds"][1]["ranges"]
     for row in ledger:
@@ -242,6 +248,21 @@ def test_elites_are_those_of_the_ledger(database, trained, worker_id):
     assert {row["elites"] for row in rows} == {len(elite_numbers(database, trained, 1))}
 
 
+def test_elites_are_known_once_their_noise_is_measured(database, make_study, work, quick_objective):
+    """Where trials are repeated first, nobody is an elite before the ledger is written."""
+    study, seen = make_study(search={"rounds": 2, "trials": 40}), {}
+
+    def look():
+        now = open_work(database, study)
+        seen[now["purpose"], now["round"]] = elite_numbers(database, study, 1)
+
+    after = work(study, Watched(quick_objective(), look))
+    rows = [row for row in ranges_document(database, after) if row["round"] == 2]
+    assert seen["search", 1] is seen["repeat", 1] is None
+    assert seen["search", 2] == seen["confirmation", 1]
+    assert {row["elites"] for row in rows} == {len(seen["search", 2])}
+
+
 def test_a_grid_has_no_elites(database, make_study, work):
     """A grid narrows nothing: its ledger counts no elites, and no trial is marked as one."""
     learning_rate = {"choices": [0.01, 0.1, 0.3]}
@@ -259,7 +280,7 @@ def test_a_study_in_which_all_diverges_ends_without_winner(
     after = work(study, diverging_objective())
     document = study_document(database, after)
     assert (after.state, after.winner, document["confirmation"]) == ("complete", None, None)
-    assert (document["diverged"], document["complete"]) == (24, 0)
+    assert (document["diverged"], document["complete"]) == (18, 0)
     assert all(row["decision"] in {"declared", "kept"} for row in ranges_document(database, after))
 
 
@@ -292,22 +313,27 @@ class Watched:
         return self._objective.run(*arguments)
 
 
-def test_a_look_at_the_search_says_what_its_document_says(database, study, work, quick_objective):
+def test_a_look_at_the_search_says_what_its_document_says(
+    database, make_study, work, quick_objective
+):
     """Though it passes over closed rounds: running, finished, best score and repeats are equal."""
-    seen = []
+    study, seen = make_study(search={"rounds": 2, "trials": 12}), []
 
     def look():
         now, document = open_work(database, study), study_document(database, study)
         best = [r["best_score"] for r in document["rounds"] if r["best_score"] is not None]
         assert now["search_done"] == sum(document[state] for state in FINISHED)
         assert now["best_score"] == max(best, default=None)
-        assert now["repeats"] == document["confirmation"]
+        repeated = now["repeats"] if now["purpose"] == "repeat" else None
+        assert (repeated or {"planned": 4})["planned"] == 4
+        assert repeated or now["repeats"] == document["confirmation"]
         if now["purpose"] == "search":
             assert now["running"] == document["running"]
         seen.append((now["purpose"], now["round"], now["running"] > 0))
 
     work(study, Watched(quick_objective(), look))
-    assert set(seen) == {("search", 1, True), ("search", 2, True), ("confirmation", 1, True)}
+    purposes = [("search", 1), ("repeat", 1), ("search", 2), ("confirmation", 1)]
+    assert set(seen) == {(purpose, number, True) for purpose, number in purposes}
     look()
     assert seen[-1] == (None, None, False)
 

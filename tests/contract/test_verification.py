@@ -28,7 +28,7 @@ from hpsearch.store.studies import load_study
 from hpsearch.store.workers import worker_stopped
 from hpsearch.verification import Sample, Verification
 from hpsearch.worker import WorkerOptions, run_worker
-from tests.contract.conftest import stored_with_data
+from tests.contract.conftest import QuickObjective, complete, stored_with_data
 
 OPTUNA = models.TrialModel.__table__
 OPTUNA_VALUES = models.TrialValueModel.__table__
@@ -216,6 +216,26 @@ def test_a_study_is_in_order_at_every_stage(database, study, work, worker_id):
     assert problems(database, work(study)) == []
 
 
+class LowIsBest(QuickObjective):
+    """The lower the learning rate the better, also below what is declared."""
+
+    def result(self, values, seed):  # noqa: ARG002 - as in the parent
+        return complete(0.2 - math.log10(values["learning_rate"]) / 8)
+
+
+def test_an_edge_that_the_elites_opened_is_in_order(database, make_study, work):
+    """Round 2 is tried beyond the declared range, within the limits, and all is decided again."""
+    rate = {"low": 1e-3, "high": 1.0, "scale": "log", "limits": [1e-5, 1.0]}
+    study = make_study(space={"learning_rate": rate}, search={"rounds": 2, "trials": 60})
+    after = work(study, LowIsBest())
+    record = read_record(database, after)
+    (row,) = record.ledger[2]
+    assert (row.decision, row.edge, row.range.low) == ("widened", "lower", 1e-5)
+    tried = [trial.values["learning_rate"] for trial in record.trials]
+    assert 1e-5 <= min(tried) < 1e-4
+    assert problems(database, after) == []
+
+
 def test_what_happens_meanwhile_is_no_disagreement(database, study, work, worker_id):
     """A record that was read before rounds closed and opened is compared as far as it goes."""
     waiting = read_record(database, study)
@@ -293,13 +313,13 @@ TAMPERED = {
     "values that nobody can narrow on": (
         [update(tables.trial).where(search_trial(3)).values({"values": '{"l2": 0.1}'})],
         [
-            ("rounds", "round 1: nothing can be decided from its rows (KeyError("),
+            ("rounds", "repeat: nothing can be decided from its rows (KeyError("),
             ("values", 'round 1: search 3: values {"l2": 0.1}, planned {"learning_rate": '),
         ],
     ),
     "a score that is none": (
         [update(tables.trial).where(search_trial(3)).values(score=5.0)],
-        [("rounds", "round 1: nothing can be decided from its rows (ValueError(")],
+        [("rounds", "repeat: nothing can be decided from its rows (ValueError(")],
     ),
     "the winner's score": (
         [update(tables.study).values(winner='{"score": 1.0}')],
@@ -339,10 +359,11 @@ def test_changed_rows_are_found(database, finished_study, what):
         assert said.startswith(words)
 
 
-def test_a_changed_score_moves_the_decision(database, finished_study):
+def test_a_changed_score_moves_the_decision(database, make_study, work):
     """A better score than was measured makes another ledger, and Optuna still has the old one."""
+    finished = work(make_study(search={"rounds": 2, "trials": 40}))
     change(database, update(tables.trial).where(search_trial(0)).values(score=1.0))
-    checks = {check for check, _ in problems(database, finished_study)}
+    checks = {check for check, _ in problems(database, finished)}
     assert {"ledger", "Optuna"} <= checks
 
 

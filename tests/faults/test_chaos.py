@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from hpsearch.final import open_sealed_test
+from hpsearch.search.noise import CONFIGURATIONS, SEEDS
 from hpsearch.worker import WorkerOptions, run_worker
 from tests.acceptance.conftest import Command, begin, comparable, until
 from tests.faults.chaos import Chaos
@@ -49,11 +50,15 @@ epochs = {epochs}
 learning_rate = {{ low = 1e-4, high = 1e-2, scale = "log" }}
 weight_decay = {{ low = 1e-8, high = 1e-4, scale = "log" }}
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 3
 trials = {trials}
 [confirmation]
 finalists = 2
 seeds = 3
+most_seeds = 3
+winner_seeds = 0
 [report]
 figures = ["table"]
 """
@@ -202,6 +207,7 @@ def planned(folder: Path) -> Counter[tuple[str, str]]:
     return Counter(
         {
             ("search", "complete"): search["rounds"] * search["trials"],
+            ("repeat", "complete"): CONFIGURATIONS * SEEDS,
             ("confirmation", "complete"): confirmation["finalists"] * confirmation["seeds"],
             ("final", "complete"): 1,
         }

@@ -87,6 +87,7 @@ def test_killed_workers_and_start_lose_nothing(
     trials = hpsearch.json("trials", "slow")
     assert Counter((t["purpose"], t["state"]) for t in trials) == {
         ("search", "complete"): 80,
+        ("repeat", "complete"): 16,
         ("confirmation", "complete"): 6,
         ("final", "complete"): 1,
     }
@@ -192,7 +193,23 @@ def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started:
     assert hpsearch.apart("start", file, *short).returncode == 0
     assert counted(hpsearch, "attempts > 1") > 0
     assert counted(hpsearch, "losses > 0") == 0
-    assert counted(hpsearch, "state = 'complete'") == 37
+    assert counted(hpsearch, "state = 'complete'") == 41
+
+
+def test_killed_in_the_middle_of_the_control_arm(hpsearch: Command, started: Starter):
+    """Kill -9 of everything there: the same command ends with the table of an undisturbed run."""
+    file = hpsearch.write("slow.toml", SLOW_STUDY)
+    study = (file, "--trials", "15", "--control", "random", "--no-test", *LOCAL)
+    search = started("start", *study)
+    done = "purpose = 'control' AND finished IS NOT NULL"
+    until(lambda: counted(hpsearch, done) > 0, "the first trials of the control arm")
+    kill_amid_training(hpsearch, search)
+    assert counted(hpsearch, done) < 30, "the control arm was over before it could be killed"
+    assert hpsearch.apart("start", *study).returncode == 0
+    trials = hpsearch.json("trials", "slow")
+    assert Counter(t["round"] for t in trials if t["purpose"] == "control") == {1: 30, 2: 6}
+    assert hpsearch("start", *study, "--name", "undisturbed").returncode == 0
+    assert comparable(trials) == comparable(hpsearch.json("trials", "undisturbed"))
 
 
 @pytest.mark.slow

@@ -12,20 +12,22 @@ import narrowing
 import pytest
 import testbeds
 from narrowing import Ending, Endings
+from rounds import Rule
 from scipy.stats import binomtest
 
 pytestmark = pytest.mark.statistics
 
 STUDIES = 200
+RULES = ("posterior", "elites")
 BEDS = ("mnist-500", "no-effect", "no-effect-cut", "interaction", "plateau", "two-optima")
 # Dimensions without effect inside what the study file declares.
 IDLE = {"mnist-500": 1, "no-effect": 1, "no-effect-cut": 1}
 
 
 @cache
-def endings(name: str) -> list[Ending]:
+def endings(rule: Rule, name: str) -> list[Ending]:
     """200 studies of a testbed."""
-    return Endings(None).of(name, STUDIES, processes=2)
+    return Endings(None).of(name, STUDIES, processes=2, rule=rule)
 
 
 def at_least(share: float, hits: Sequence[bool]) -> bool:
@@ -33,28 +35,32 @@ def at_least(share: float, hits: Sequence[bool]) -> bool:
     return bool(binomtest(sum(hits), len(hits), share, "less").pvalue > 0.01)
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", BEDS)
-def test_the_last_box_holds_the_best(name):
+def test_the_last_box_holds_the_best(rule, name):
     """In 95 % of the studies it has a point within half a noise of the best within the limits."""
-    assert at_least(0.95, [ending.holds for ending in endings(name)])
+    assert at_least(0.95, [ending.holds for ending in endings(rule, name)])
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", IDLE)
-def test_what_has_no_effect_stays_wide(name):
+def test_what_has_no_effect_stays_wide(rule, name):
     """In at most 5 % of the studies it ends narrower than 80 % of its declared width."""
-    wide = [ending.widths[IDLE[name]] >= narrowing.NARROW for ending in endings(name)]
+    wide = [ending.widths[IDLE[name]] >= narrowing.NARROW for ending in endings(rule, name)]
     assert at_least(0.95, wide)
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", IDLE)
-def test_what_has_an_effect_is_recognised(name):
+def test_what_has_an_effect_is_recognised(rule, name):
     """In 95 % of the studies the ledger says so."""
-    assert at_least(0.95, [ending.effects[1 - IDLE[name]] for ending in endings(name)])
+    assert at_least(0.95, [ending.effects[1 - IDLE[name]] for ending in endings(rule, name)])
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", [name for name in BEDS if testbeds.named(name).is_cut])
-def test_an_optimum_beyond_an_edge_is_noticed_after_one_round(name):
+def test_an_optimum_beyond_an_edge_is_noticed_after_one_round(rule, name):
     """In 95 % of the studies the ledger names the edge that the optimum lies beyond."""
     dimension, end = narrowing.beyond(testbeds.named(name))
-    named = [ending.edges[dimension] in {end, "both"} for ending in endings(name)]
+    named = [ending.edges[dimension] in {end, "both"} for ending in endings(rule, name)]
     assert at_least(0.95, named)

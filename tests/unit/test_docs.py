@@ -15,7 +15,7 @@ from hpsearch import dimensions, settings, study
 from hpsearch.cli.main import app
 from hpsearch.data.prepared import prepare
 from hpsearch.final import open_sealed_test
-from hpsearch.search.elites import CHANCE, chance_of_absence, chance_of_hull
+from hpsearch.search.elites import CHANCE, chance_of_absence, chance_of_hull, endpoint_margin
 from hpsearch.store.database import open_database
 from hpsearch.store.reading import ranges_document, study_document, trials_document
 from hpsearch.store.studies import create_study, load_study
@@ -75,11 +75,15 @@ l2 = { low = 0, high = 1 }
 epochs = { low = 1, high = 3 }
 hidden = { choices = [[2], [3]] }
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 1
 trials = 4
 [confirmation]
 finalists = 2
 seeds = 2
+most_seeds = 2
+winner_seeds = 0
 """
 
 
@@ -247,12 +251,23 @@ def test_every_field_of_a_document_is_documented(documents, command):
 def test_the_gates_table_is_what_the_rule_says():
     """The widest hull that is narrowed, for each number of elites in the table."""
     page = (DOCS / "narrowing.md").read_text(encoding="utf-8")
-    rows = re.findall(r"(?m)^\| (\d+) \| ([\d.]+) % \|$", page)
+    table = page.split("| elites | width must be below |")[1].split("\n\n")[0]
+    rows = re.findall(r"(?m)^\| (\d+) \| ([\d.]+) % \|$", table)
     assert len(rows) > 3
     for count, percent in rows:
         width = float(percent) / 100
         assert chance_of_hull(width - 0.0005, int(count)) < CHANCE
         assert chance_of_hull(width + 0.0005, int(count)) > CHANCE
+
+
+def test_the_margins_table_is_what_the_rule_says():
+    """How far a range may go on beyond the hull, for each number of elites in the table."""
+    page = (DOCS / "narrowing.md").read_text(encoding="utf-8")
+    table = page.split("| elites | margin on each side, of the hull's length |")[1].split("\n\n")[0]
+    rows = re.findall(r"(?m)^\| (\d+) \| ([\d.]+) % \|$", table)
+    assert len(rows) > 3
+    for count, percent in rows:
+        assert float(percent) == pytest.approx(100 * endpoint_margin(int(count)), abs=0.05)
 
 
 def test_the_choices_table_is_what_the_rule_says():

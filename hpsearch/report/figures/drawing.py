@@ -11,6 +11,7 @@ from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.accuracy_curves import accuracy_curves
 from hpsearch.report.figures.best_trials import best_trials
 from hpsearch.report.figures.canvas import house_style, png
+from hpsearch.report.figures.control import control
 from hpsearch.report.figures.layers import layers
 from hpsearch.report.figures.loss_curves import loss_curves
 from hpsearch.report.figures.material import Material
@@ -24,6 +25,7 @@ PICTURES: dict[FigureName, Callable[[Material], Figure]] = {
     "accuracy-curves": accuracy_curves,
     "panels": panels,
     "layers": layers,
+    "control": control,
 }
 
 

@@ -1,4 +1,4 @@
-"""What figures are drawn from: a study's finished search trials, read from its documents."""
+"""What figures are drawn from: a study's finished trials, read from its documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hpsearch.study import ReportSpec, StudySpec
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial of the search.
+    """A finished trial of the search or of its control arm.
 
     Attributes:
         label: What it is called, told apart from all others.
@@ -66,20 +66,27 @@ class Trial:
 
 @dataclass(frozen=True)
 class Material:
-    """A study and its finished search trials, in number order."""
+    """A study and its finished trials, in number order.
+
+    Attributes:
+        trials: Those of the search.
+        control: Those of the control arm, without the repeats of its best.
+    """
 
     spec: StudySpec
     trials: tuple[Trial, ...]
+    control: tuple[Trial, ...] = ()
 
     @classmethod
     def of(cls, spec: StudySpec, documents: Sequence[JSON]) -> Material:
         """From the document of `trials --json`."""
-        wanted = [d for d in documents if d["purpose"] == Purpose.SEARCH and d["state"] in FINISHED]
-        wanted.sort(key=lambda document: int(document["number"]))
+        wanted = _finished(documents, Purpose.SEARCH)
         plain = [label_of(spec.space, d["values"], spec.space.names) for d in wanted]
         labels = distinct(plain, [d["number"] for d in wanted])
         pairs = zip(wanted, labels, strict=True)
-        return cls(spec, tuple(_trial(document, label) for document, label in pairs))
+        trials = tuple(_trial(document, label) for document, label in pairs)
+        control = [d for d in _finished(documents, Purpose.CONTROL) if d["round"] == 1]
+        return cls(spec, trials, tuple(_trial(d, f"control {d['number']}") for d in control))
 
     @property
     def report(self) -> ReportSpec:
@@ -119,6 +126,12 @@ class Material:
         by_number = {trial.number: trial for trial in self.trials}
         order = ranked(Outcome(t.number, t.values, t.score, t.loss) for t in self.trials)
         return [by_number[outcome.number] for outcome in order[:most]]
+
+
+def _finished(documents: Sequence[JSON], purpose: Purpose) -> list[JSON]:
+    """Finished trials of a purpose, in number order."""
+    found = [d for d in documents if d["purpose"] == purpose and d["state"] in FINISHED]
+    return sorted(found, key=lambda document: int(document["number"]))
 
 
 def _trial(document: JSON, label: str) -> Trial:

@@ -8,14 +8,18 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+from sqlalchemy import update
+
 from hpsearch.report.figures.drawing import draw
 from hpsearch.report.figures.material import Material
-from hpsearch.store.reading import elite_numbers
+from hpsearch.store import tables
+from hpsearch.store.reading import elite_numbers, open_work
 from hpsearch.store.studies import load_study
 from hpsearch.tracking import copying
 from hpsearch.tracking.client import connect
+from hpsearch.tracking.content import NOTE_TAG, PARENT_TAG
 from hpsearch.tracking.mirror import sync
-from hpsearch.tracking.study_run import search_is_over
+from hpsearch.tracking.study_run import final_figures
 from hpsearch.worker import WorkerOptions, run_worker
 from tests.contract.mirror.conftest import (
     PICTURED,
@@ -26,6 +30,7 @@ from tests.contract.mirror.conftest import (
     content_of,
     documents,
     runs_in,
+    train,
     until,
 )
 
@@ -152,13 +157,71 @@ def test_figures_are_there_before_the_confirmation_is_over(mlflow_copy, tmp_path
 
     class SearchIsOver(threading.Event):
         def is_set(self):
-            return search_is_over(database, study)
+            return bool(final_figures(database, study))
 
     run_worker(WorkerOptions(url, "small"), SearchIsOver())
     assert load_study(database, "small").completed is None
     report = sync(url, "small", mlflow_copy)
     paths = [f.path for f in connect(mlflow_copy).list_artifacts(report.run_id, "figures")]
     assert paths == ["figures/best-trials.png"]
+    database.close()
+
+
+# ------------------------------------------------------------------------ control arm
+
+CONTROLLED = PICTURED.replace("trials = 8", 'trials = 4\ncontrol = "random"')
+
+
+def test_the_control_arm_has_a_run_of_its_own(mlflow_copy, tmp_path):
+    """Its trials and repeats lie below it, and the study's best score is the search's."""
+    url = f"sqlite:///{tmp_path}/controlled.db"
+    database = begun(url, f'{CONTROLLED}[report]\nfigures = ["table"]\n')
+    train(url)
+    sync(url, "small", mlflow_copy)
+    runs = by_key(runs_in(mlflow_copy))
+    above = runs["small/control"]
+    assert (above.info.run_name, above.info.status) == ("control", "FINISHED")
+    mine = [k for k, r in runs.items() if r.data.tags.get(PARENT_TAG) == above.info.run_id]
+    assert sorted(mine) == sorted(f"small/control/{number}" for number in range(8 + 4))
+    root, document = runs["small"].data, documents(database)[2]
+    assert root.metrics["best_validation_accuracy"] == document["rounds"][-1]["best_score"]
+    assert root.metrics["winner_score"] == document["winner"]["score"]
+    control = document["control"]
+    assert root.metrics["control_winner_score"] == control["winner"]["score"]
+    assert root.metrics["narrowing_gave"] == control["difference"]["mean"]
+    assert "**Control**: random, 8 trials" in root.tags[NOTE_TAG]
+    database.close()
+
+
+def test_each_figure_is_drawn_when_it_is_as_it_will_stay(tmp_path):
+    """Those of the search once that is over, that of the control once its trials are done."""
+    url = f"sqlite:///{tmp_path}/drawn.db"
+    database = begun(url, CONTROLLED)
+    study = load_study(database, "small")
+    seen = []
+
+    class Look(threading.Event):
+        def is_set(self):
+            seen.append((open_work(database, study)["purpose"], *final_figures(database, study)))
+            return False
+
+    run_worker(WorkerOptions(url, "small"), Look())
+    assert list(dict.fromkeys(seen)) == [
+        ("search",),
+        ("confirmation", "best-trials"),
+        ("control", "best-trials"),
+        ("control", "best-trials", "control"),
+        (None, "best-trials", "control"),
+    ]
+    database.close()
+
+
+def test_repeats_for_the_noise_end_no_search(tmp_path):
+    """What is trained again after round 1 has no figure drawn: more rounds are to come."""
+    database = begun(f"sqlite:///{tmp_path}/noise.db", PICTURED)
+    with database.writing() as connection:
+        connection.execute(update(tables.round_).values(purpose="repeat"))
+    assert final_figures(database, load_study(database, "small")) == []
     database.close()
 
 

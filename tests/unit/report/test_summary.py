@@ -8,14 +8,13 @@ from rich.console import Console
 
 from hpsearch.findings import Commands
 from hpsearch.report.summary import print_result
-from hpsearch.search import posterior
+from hpsearch.search import elites, posterior
 from hpsearch.search.amendments import Amendment, Change, Place
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
 from hpsearch.study_file import overridden
 
 DEFAULT_COMMANDS = Commands()
-BY_POSTERIOR = {"narrowing": "posterior"}
 SPEC = StudySpec.model_validate(
     {
         "name": "a",
@@ -58,6 +57,7 @@ DOCUMENT = {
         "seeds": 5,
         "ties": [],
     },
+    "control": None,
     "test": None,
     "has_test_rows": True,
     "failures": [],
@@ -96,40 +96,58 @@ def printed(
     return " ".join(console.file.getvalue().split())
 
 
-def test_a_crowded_edge_offers_a_wider_study():
-    """Whether an edge is crowded is told from the ranges, whatever the reason's words."""
-    move = "then move the high of learning_rate above 0.01 there"
-    assert move in printed()
-    assert move not in printed(ledger=[NARROWED | {"low": 1e-5, "reason": "they crowd"}, CHOSEN])
-    assert move not in printed(ledger=[NARROWED | {"edge": "both"}, CHOSEN])
-    lower = {"low": 1e-6, "high": 1e-5, "edge": "lower"}
-    assert "move the low of learning_rate below 1e-06" in printed(ledger=[NARROWED | lower])
+def limited(limits):
+    """The study with limits of its learning rate."""
+    return replace(STUDY, begun=overridden(SPEC, {"learning_rate": limits}))
 
 
-def test_an_edge_that_the_posterior_opened_needs_no_wider_study():
-    """An edge it could not open does: there were no limits, or they were reached."""
-    move = "then move the high of learning_rate above 0.01 there"
-    row = NARROWED | {"rule": "box of the posterior's maxima", "low": 1e-5}
-    assert move in printed(ledger=[row])
-    assert move not in printed(ledger=[row | {"decision": "widened"}])
-    assert move not in printed(ledger=[row | {"edge": None}])
-
-
-def posterior_study(limits=None):
-    """A study of one round that the posterior narrows, with limits of its learning rate."""
-    begun = SPEC.model_copy(update={"search": SPEC.search.model_copy(update=BY_POSTERIOR)})
-    return replace(STUDY, begun=overridden(begun, limits))
-
-
-def test_beyond_an_edge_the_same_study_goes_on_in_one_command():
-    """Where the posterior may open edges it says how far, and no other study is offered."""
-    crowded = NARROWED | {"rule": posterior.RULE}
-    command = "`hpsearch start a --rounds 2 --limits learning_rate=1e-06..100.0`"
-    found = printed(ledger=[crowded], study=posterior_study())
-    assert f"{command} looks beyond the upper edge of learning_rate and keeps all trials." in found
+@pytest.mark.parametrize("rule", [elites.RULE, posterior.RULE])
+def test_beyond_an_open_edge_the_same_study_goes_on_in_one_command(rule):
+    """Whether an edge is open is told from the ledger's fields, whatever the reason's words."""
+    option = "`hpsearch start a --rounds 2 --limits learning_rate"
+    row = NARROWED | {"rule": rule}
+    upper = "=1e-06..100.0` looks beyond the upper edge of learning_rate and keeps all trials."
+    found = printed(ledger=[row, CHOSEN])
+    assert f"{option}{upper}" in found
     assert "hpsearch new" not in found
-    opened = posterior_study({"learning_rate": (1e-6, 1.0)})
-    assert "--limits" not in printed(ledger=[crowded], study=opened)
+    assert option not in printed(ledger=[row | {"edge": None, "reason": "they crowd"}, CHOSEN])
+    lower = {"low": 1e-6, "high": 1e-5, "edge": "lower"}
+    said = "=1e-10..0.01` looks beyond the lower edge of learning_rate and"
+    assert f"{option}{said}" in printed(ledger=[row | lower])
+    both = row | {"low": 1e-6, "edge": "both", "decision": "kept"}
+    said = "the lower edge of learning_rate and the upper edge of learning_rate and keeps"
+    assert f"{option}=1e-10..100.0` looks beyond {said}" in printed(ledger=[both])
+
+
+def test_an_edge_that_was_opened_is_not_offered_again():
+    """What the limits allowed was done; what they did not is offered beyond them."""
+    study = limited((1e-6, 1.0))
+    opened = NARROWED | {"high": 1.0, "decision": "widened"}
+    assert "--limits" not in printed(ledger=[opened], study=study)
+    at_limit = opened | {"low": 0.1, "previous": [1e-3, 1.0], "decision": "narrowed"}
+    assert "--limits learning_rate=1e-06..10000.0`" in printed(ledger=[at_limit], study=study)
+
+
+def test_a_study_that_was_compared_offers_another_one():
+    """A control arm is compared with the search as it was, so a wider one is another study's."""
+    states = {"complete": 10, "diverged": 0, "discarded": 0, "failed": 0}
+    winner = {"values": {"learning_rate": 1e-2}, "score": 0.8, "standard_error": 0.01, "seeds": 5}
+    control = {"sampler": "random", "planned": 10, **states, "winner": winner, "difference": None}
+    document = DOCUMENT | {"control": control}
+    move = "`hpsearch new a-wider --from a`, then move the high of learning_rate above 0.01"
+    found = printed(document)
+    assert f"{move} there" in found
+    assert "--limits" not in found
+    both = NARROWED | {"low": 1e-6, "edge": "both", "decision": "kept"}
+    said = (
+        "move the low of learning_rate below 1e-06 and the high of learning_rate above 0.01 there"
+    )
+    assert said in printed(document, [both])
+    at_limit = NARROWED | {"high": 1.0, "previous": [1e-3, 1.0]}
+    text = printed(document, [at_limit], limited((1e-6, 1.0)))
+    assert "then move the upper limit of learning_rate above 1 there" in text
+    unbegun = control | dict.fromkeys(states, 0) | {"winner": None, "repeats": None}
+    assert "--limits" in printed(DOCUMENT | {"control": unbegun})
 
 
 def test_a_figure_of_before_is_said_to_be_the_earlier_winners():
@@ -146,14 +164,15 @@ def test_amendments_are_listed():
     """Each with what it changed and from where on it counts."""
     change = Change(rounds=4, limits={"learning_rate": (1e-6, 1.0)}, undo=2)
     amendment = Amendment(Place(3, over=True), change, 0.0)
-    study = replace(posterior_study(), amendments=(amendment,))
     said = "from after round 3 on, 4 rounds in all, learning_rate may grow to 1e-06 .. 1, "
-    assert f"{said}what opened round 2 is taken back." in printed(study=study)
+    found = printed(study=replace(STUDY, amendments=(amendment,)))
+    assert f"{said}what opened round 2 is taken back." in found
 
 
-def test_an_edge_that_was_crowded_in_an_earlier_round_is_still_said():
-    """The newest reason of each dimension, and before it the round that crowded an edge."""
+def test_an_edge_that_was_open_in_an_earlier_round_is_still_said():
+    """The newest reason of each dimension, and before it the round that found an open edge."""
     newest = NARROWED | {"round": 3, "low": 2e-3, "previous": [1e-3, 1e-2], "reason": "newest"}
+    newest |= {"edge": None}
     text = printed(ledger=[NARROWED, newest])
     assert "learning_rate: newest. learning_rate, after round 1: any words at all." in text
 

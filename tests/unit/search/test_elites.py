@@ -1,26 +1,28 @@
-"""The narrowing rule: on evidence only, never outside what was declared."""
+"""The elites' rule: on evidence only, never outside what may be searched."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from hpsearch.search.elites import (
     CHOICES_RULE,
+    MISSED,
     RULE,
     chance_of_absence,
+    chance_of_crowd,
     chance_of_hull,
-    crowded,
     elites,
+    endpoint_margin,
     narrow,
 )
-from hpsearch.search.ledger import box_of, declared
-from hpsearch.search.noise import standard_error
+from hpsearch.search.ledger import box_of, declared, shut_ends
 from hpsearch.search.outcomes import Outcome
 from hpsearch.space import Box, Choices, Dimension, Interval, frozen
 
 RATE = Interval(1e-6, 1e-2, "log")
-ROWS = 100_000  # so many that the noise of a score widens nothing
+NOISE = 1e-6  # so small that it makes no trial an elite
 
 
 def box(**ranges):
@@ -32,10 +34,16 @@ def outcomes(name, values, score):
     return [Outcome(i, {name: v}, score(v), 0.5) for i, v in enumerate(values)]
 
 
-def row_for(range_, values, score, declared_range=None):
+def limited(range_, limits):
+    """The declared box of a study with one dimension, which may grow to these limits."""
+    widest = None if limits is None else Interval(*limits, range_.scale)
+    return Box((Dimension("x", range_, widest),))
+
+
+def row_for(range_, values, score, declared_range=None, limits=None):
     """The ledger row of a round with one dimension."""
     found = outcomes("x", values, score)
-    (row,) = narrow(box(x=range_), box(x=declared_range or range_), found, ROWS)
+    (row,) = narrow(box(x=range_), limited(declared_range or range_, limits), found, NOISE)
     return row
 
 
@@ -46,49 +54,61 @@ def evenly(range_, count):
 # ---------------------------------------------------------------------- elites
 
 
-def test_elites_are_the_best_fifth():
-    """Where scores differ by more than their noise, a fifth is taken, rounded up, best first."""
-    found = [Outcome(i, {}, i / 21, 0.0) for i in range(21)]
-    assert [o.number for o in elites(found, ROWS)] == [20, 19, 18, 17, 16]
+def test_elites_are_the_best_15_percent():
+    """Where scores differ by more than their noise, this share is taken, rounded up, best first."""
+    found = [Outcome(i, {}, i / 121, 0.0) for i in range(121)]
+    assert [o.number for o in elites(found, NOISE)] == list(range(120, 101, -1))
+
+
+@pytest.mark.parametrize(("trials", "count"), [(3, 3), (10, 10), (60, 10), (67, 11)])
+def test_a_small_round_has_ten_elites(trials, count):
+    """A share of few trials would show no direction; where there are fewer, all are elites."""
+    found = [Outcome(i, {}, i / trials, 0.0) for i in range(trials)]
+    assert len(elites(found, NOISE)) == count
 
 
 def test_elites_include_all_that_noise_cannot_separate():
-    """Every trial within one standard error of the best is an elite, however many there are."""
+    """Every trial within the noise of the mean of the best ten is an elite, however many."""
     found = [Outcome(i, {}, 0.90 - i / 1000, 0.0) for i in range(50)]
-    floor = 0.90 - standard_error(0.90, 100)
-    assert len(elites(found, 100)) == sum(o.score >= floor for o in found) > 10
+    floor = 0.8955 - 0.02
+    assert len(elites(found, 0.02)) == sum(o.score >= floor for o in found) == 25
 
 
 def test_diverged_and_failed_trials_are_never_elites():
-    """Trials without a score are left out, and do not count for the fifth."""
+    """Trials without a score are left out, and do not count for the share."""
     found = [Outcome(i, {}, None, None) for i in range(15)] + [Outcome(15, {}, 0.5, 0.1)]
-    assert [o.number for o in elites(found, ROWS)] == [15]
-    assert elites(found[:15], ROWS) == []
-
-
-def test_the_standard_error_is_the_binomial_one():
-    """It is sqrt(p(1-p)/n) with one success and one failure added, and never 0."""
-    assert standard_error(0.5, 100) == pytest.approx(0.05)
-    assert standard_error(0.9, 10_000) == pytest.approx(math.sqrt(0.09 / 10_000), rel=1e-3)
-    assert standard_error(1.0, 100) > 0
+    assert [o.number for o in elites(found, NOISE)] == [15]
+    assert elites(found[:15], NOISE) == []
 
 
 # ------------------------------------------------------------------- intervals
 
 
 def test_a_range_narrows_to_hull_and_margin():
-    """The new range is the elites' hull plus 1.5 mean gaps on each side, in log space."""
+    """The new range is the elites' hull and a 95 % bound on each of its ends, in log space."""
     values = evenly(RATE, 100)
     row = row_for(RATE, values, lambda v: 1 - abs(math.log10(v) + 4) / 10)
-    best = sorted(values, key=lambda v: abs(math.log10(v) + 4))[:20]
+    best = sorted(values, key=lambda v: abs(math.log10(v) + 4))[:15]
     low, high = math.log10(min(best)), math.log10(max(best))
-    margin = 1.5 * (high - low) / 19
+    margin = (20 ** (1 / 14) - 1) * (high - low)
     assert row.decision == "narrowed"
-    assert row.elites == 20
+    assert row.elites == 15
     assert math.log10(row.range.low) == pytest.approx(low - margin)
     assert math.log10(row.range.high) == pytest.approx(high + margin)
-    assert (row.previous, row.edge) == (RATE, None)
-    assert row.reason.startswith("narrowed: 20 elites lie in")
+    assert (row.previous, row.edge, row.rule) == (RATE, None, RULE)
+    assert row.reason == "narrowed: 15 elites lie in 14% of the range"
+
+
+@pytest.mark.parametrize("count", [3, 10, 40])
+def test_the_margin_misses_an_end_in_one_of_twenty(count):
+    """Of 20,000 stretches with evenly spread elites it leaves an end out in 5 %.
+
+    Within 4 standard errors; with three cases a correct margin fails with probability below 0.0002.
+    """
+    points = np.random.default_rng(4).random((20_000, count))
+    low, high = points.min(axis=1), points.max(axis=1)
+    missed = np.mean(high + endpoint_margin(count) * (high - low) < 1)
+    assert abs(missed - MISSED) < 4 * math.sqrt(MISSED * (1 - MISSED) / 20_000)
 
 
 def test_a_dimension_without_effect_is_kept():
@@ -99,52 +119,157 @@ def test_a_dimension_without_effect_is_kept():
     assert "no evidence that it matters" in row.reason
 
 
-def test_the_crowded_edge_is_named():
-    """Elites at the upper declared edge: the edge is in the ledger, and what it means."""
-    row = row_for(RATE, evenly(RATE, 100), lambda v: 1 + math.log10(v) / 10)
+def test_an_end_beyond_which_nothing_worse_was_tried_stays():
+    """A gap between the outermost elite and the end of the range says nothing against it."""
+    values = [v for v in evenly(RATE, 100) if v < 2e-3]
+    row = row_for(RATE, values, lambda v: 1 + math.log10(v) / 10)
+    assert (row.decision, row.edge, row.range.high) == ("narrowed", None, 1e-2)
+
+
+# ----------------------------------------------------------------------- edges
+
+
+def rising(value):
+    """The higher the better."""
+    return 1 + math.log10(value) / 10
+
+
+def falling(value):
+    """The lower the better."""
+    return -math.log10(value) / 10
+
+
+def test_an_open_edge_without_limits_is_named():
+    """Elites at the declared edge: it is in the ledger, and what it means; it cannot be opened."""
+    row = row_for(RATE, evenly(RATE, 100), rising)
     assert (row.decision, row.edge, row.range.high) == ("narrowed", "upper", 1e-2)
-    assert "crowd the upper edge 0.01: the optimum may lie beyond" in row.reason
-    assert crowded(row.range, row.previous, row.edge)
-    assert row.rule == RULE
+    assert row.reason == (
+        "narrowed: 15 elites lie in 14% of the range; 10 of them crowd the upper edge 0.01: "
+        "the optimum may lie beyond"
+    )
+    assert shut_ends(RATE, RATE, row.edge) == ["upper"]
 
 
 def test_the_lower_edge_is_named_too():
     """The same at the lower end."""
-    row = row_for(RATE, evenly(RATE, 100), lambda v: -math.log10(v) / 10)
+    row = row_for(RATE, evenly(RATE, 100), falling)
     assert (row.edge, row.range.low) == ("lower", 1e-6)
-    assert "lower edge 1e-06" in row.reason
-
-
-def test_elites_over_most_of_the_range_do_not_crowd_its_edge():
-    """Elites that reach an edge and fill 80 % of the range are said to reach it, no more."""
-    found = [Outcome(i, {"x": RATE.at((i + 0.5) / 200)}, 0.9 if i >= 40 else 0.1, 0.5)
-             for i in range(200)]  # fmt: skip
-    (row,) = narrow(box(x=RATE), box(x=RATE), found, ROWS)
-    assert (row.decision, row.edge) == ("narrowed", "upper")
-    assert row.reason.endswith("lie in 80% of the range; they reach the upper edge 0.01")
-    assert not crowded(row.range, row.previous, row.edge)
+    assert "crowd the lower edge 1e-06: the optimum may lie beyond" in row.reason
 
 
 @pytest.mark.parametrize(
-    ("range_", "previous", "edge", "expected"),
+    ("score", "limits", "edge", "wall"),
     [
-        (Interval(6.0, 10.0), Interval(0.0, 10.0), "upper", True),
-        (Interval(0.0, 4.0), Interval(0.0, 10.0), "lower", True),
-        (Interval(4.0, 10.0), Interval(0.0, 10.0), "upper", False),
-        (Interval(6.0, 8.0), Interval(0.0, 10.0), None, False),
-        (Interval(0.0, 1.0), Interval(0.0, 1.0), "both", False),
-        (Interval(1e-3, 1e-2, "log"), RATE, "upper", True),
-        (Interval(3, 4, integer=True), Interval(1, 4, integer=True), "upper", True),
-        (Interval(2, 4, integer=True), Interval(1, 4, integer=True), "upper", False),
-        (RATE, None, "upper", False),
-        (Choices(("a",)), Choices(("a", "b")), None, False),
+        (rising, (1e-8, 1e4), "upper", 1e2),
+        (rising, (1e-8, 1.0), "upper", 1.0),
+        (falling, (1e-20, 1.0), "lower", 1e-10),
+        (falling, (1e-8, 1.0), "lower", 1e-8),
     ],
 )
-def test_an_edge_is_crowded_when_half_the_range_or_less_is_left_beside_it(
-    range_, previous, edge, expected
-):
-    """One declared edge, and at most half of the round's range on its own scale."""
-    assert crowded(range_, previous, edge) is expected
+def test_an_open_edge_is_opened_within_the_limits(score, limits, edge, wall):
+    """The range grows by the round's own width, or to the limit where that is nearer."""
+    row = row_for(RATE, evenly(RATE, 100), score, limits=limits)
+    assert (row.decision, row.edge) == ("widened", edge)
+    assert "the optimum may lie beyond" in row.reason
+    assert (row.range.high if edge == "upper" else row.range.low) == pytest.approx(wall)
+    assert shut_ends(RATE, Interval(*limits, "log"), row.edge) == []
+
+
+def test_an_edge_at_the_limit_is_shut():
+    """A range that has grown to its limit can only be named."""
+    grown = Interval(1e-6, 1.0, "log")
+    row = row_for(grown, evenly(grown, 100), rising, RATE, (1e-6, 1.0))
+    assert (row.decision, row.edge) == ("narrowed", "upper")
+    assert shut_ends(grown, grown, row.edge) == ["upper"]
+
+
+def test_an_edge_that_was_cut_too_hard_is_opened_again():
+    """The end of a range that was narrowed before may move back, up to the declared one."""
+    inner = RATE.between(0.25, 0.75)
+    row = row_for(inner, evenly(inner, 100), rising, RATE)
+    assert (row.decision, row.edge, row.range.high) == ("widened", "upper", RATE.high)
+    assert shut_ends(inner, RATE, row.edge) == []
+
+
+def test_a_margin_may_reach_beyond_the_declared_range():
+    """Where limits allow, the bound on an end is not cut at an edge that nobody crowds."""
+    values = evenly(RATE, 60)
+    row = row_for(RATE, values, lambda v: -abs(math.log10(v) + 2.467), limits=(1e-8, 1.0))
+    assert (row.decision, row.edge) == ("widened", None)
+    assert 1e-2 < row.range.high < 1.5e-2
+    without = row_for(RATE, values, lambda v: -abs(math.log10(v) + 2.467))
+    assert (without.decision, without.range.high) == ("narrowed", 1e-2)
+
+
+def test_an_edge_is_opened_though_the_elites_spread_over_the_range():
+    """One stray elite at the other end is no reason to overlook the crowd; nothing is cut."""
+    found = outcomes("x", evenly(RATE, 100), rising)
+    found[0] = replace(found[0], score=0.99)
+    (row,) = narrow(limited(RATE, (1e-8, 1.0)), limited(RATE, (1e-8, 1.0)), found, NOISE)
+    assert (row.decision, row.edge, row.range) == ("widened", "upper", Interval(1e-6, 1.0, "log"))
+    assert "lie in 99% of the range; 10 of them crowd the upper edge 0.01" in row.reason
+
+
+def test_both_edges_may_be_open():
+    """Where the middle is the worst place, both ends are named."""
+    row = row_for(RATE, evenly(RATE, 100), lambda v: abs(math.log10(v) + 4))
+    assert (row.decision, row.edge) == ("kept", "both")
+    assert "7 of them crowd the lower edge 1e-06 and 8 the upper edge 0.01: the" in row.reason
+    assert shut_ends(RATE, RATE, row.edge) == ["lower", "upper"]
+
+
+def test_edges_are_rarely_open_by_chance():
+    """Random scores open an edge in at most 3 % of 400 rounds: each end at most in 1 %.
+
+    A true rate of 2 % gives more than 20 of 400 with probability below 0.0001; the seed is fixed.
+    """
+    rng, opened = np.random.default_rng(12), 0
+    for _ in range(400):
+        values = [RATE.at(u) for u in rng.random(100)]
+        scores = dict(zip(values, rng.random(100), strict=True))
+        opened += row_for(RATE, values, scores.__getitem__).edge is not None
+    assert opened <= 12
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.5])
+def test_chance_of_crowd_is_the_binomial_tail(share):
+    """None or more are certain; all of them have the share's power."""
+    assert chance_of_crowd(0, 7, share) == 1
+    assert chance_of_crowd(7, 7, share) == pytest.approx(share**7)
+    assert chance_of_crowd(1, 7, share) == pytest.approx(1 - (1 - share) ** 7)
+
+
+def test_a_sampler_that_crowds_an_edge_is_no_evidence():
+    """What counts is how often the outer part was tried, not how large it is."""
+    values = evenly(RATE, 50) + [RATE.at(0.95 + i / 1000) for i in range(50)]
+    row = row_for(RATE, values, lambda v: (int(1e9 * v) * 7919 % 100) / 100)
+    assert row.edge is None
+
+
+@pytest.mark.parametrize(
+    ("previous", "edge", "expected"),
+    [
+        (Interval(0.0, 10.0), "upper", ["upper"]),
+        (Interval(0.0, 9.0), "upper", []),
+        (Interval(0.0, 4.0), "lower", ["lower"]),
+        (Interval(0.0, 10.0), None, []),
+        (Interval(1.0, 10.0), "both", ["upper"]),
+    ],
+)
+def test_an_open_end_of_what_may_be_searched_is_shut(previous, edge, expected):
+    """Only what could not be opened is left for a person to open."""
+    assert shut_ends(previous, Interval(0.0, 10.0), edge) == expected
+
+
+def test_what_was_tried_beyond_the_round_s_range_counts():
+    """A sampler with waves may have looked there already: the elites among it are the hull."""
+    beyond = Interval(1e-6, 1.0, "log")
+    row = row_for(RATE, evenly(beyond, 100), lambda v: -abs(math.log10(v) + 1), RATE, (1e-8, 1.0))
+    assert row.decision == "widened"
+    assert row.range.low < 1e-1 < row.range.high < 1.0
+
+
+# ------------------------------------------------------- what stays and what is kept
 
 
 def test_a_failed_trial_does_not_count_as_tried():
@@ -152,33 +277,29 @@ def test_a_failed_trial_does_not_count_as_tried():
     values = evenly(RATE, 100)
     good = [Outcome(i, {"x": v}, 0.9 if 40 <= i < 60 else 0.1, 0.5)
             for i, v in enumerate(values) if i < 60]  # fmt: skip
-    for failed, edge in ((True, "upper"), (False, None)):
+    for failed in (True, False):
         rest = [Outcome(i, {"x": v}, None, None, failed=failed)
                 for i, v in enumerate(values) if i >= 60]  # fmt: skip
-        (row,) = narrow(box(x=RATE), box(x=RATE), good + rest, ROWS)
-        assert (row.decision, row.edge) == ("narrowed", edge)
+        (row,) = narrow(box(x=RATE), box(x=RATE), good + rest, NOISE)
+        assert (row.decision, row.edge) == ("narrowed", None)
         assert (row.range.high == RATE.high) is failed
 
 
-def test_an_edge_that_was_not_declared_is_no_finding():
-    """The end of a range that was narrowed before is not reported as an edge of the study."""
-    inner = RATE.between(0.25, 0.75)
-    row = row_for(inner, evenly(inner, 100), lambda v: 1 + math.log10(v) / 10, RATE)
-    assert (row.decision, row.edge) == ("narrowed", None)
-
-
-def test_no_range_ever_leaves_the_declared_one():
-    """Twenty rounds of narrowing towards a moving optimum stay inside the declared range."""
+@pytest.mark.parametrize("limits", [None, (1e-7, 1e-1)])
+def test_no_range_ever_leaves_what_may_be_searched(limits):
+    """Twenty rounds towards a moving optimum stay inside the limits, else the declared range."""
     rng, current = np.random.default_rng(3), RATE
+    low, high = limits or (RATE.low, RATE.high)
+    seen = {current}
     for _ in range(20):
         optimum = current.at(rng.random())
-        values = [current.at(u) for u in rng.random(40)]
-        row = row_for(current, values, lambda v, o=optimum: 1 - abs(math.log(v / o)) / 50, RATE)
-        assert RATE.low <= row.range.low < row.range.high <= RATE.high
-        assert current.low <= row.range.low
-        assert row.range.high <= current.high
+        values = [current.at(u) for u in rng.random(100)]
+        score = lambda v, o=optimum: 1 - abs(math.log(v / o)) / 50  # noqa: E731
+        row = row_for(current, values, score, RATE, limits)
+        assert low <= row.range.low < row.range.high <= high
         current = row.range
-    assert current != RATE
+        seen.add(current)
+    assert len(seen) > 10
 
 
 def test_elites_in_one_point_do_not_stop_the_search():
@@ -200,7 +321,7 @@ def test_integers_are_rounded_outward():
 def test_few_equal_integers_are_no_evidence():
     """Three elites with one of two values happen by chance in a quarter of all rounds."""
     two = Interval(1, 2, "linear", integer=True)
-    kept = row_for(two, [1, 1, 1, *[2] * 9], lambda v: 1.0 if v == 1 else 0.5)
+    kept = row_for(two, [1, 1, 1, *[2] * 9], lambda v: 1.0 if v == 1 else None)
     assert (kept.decision, kept.elites) == ("kept", 3)
     assert "no evidence" in kept.reason
 
@@ -214,7 +335,7 @@ def test_one_trial_shows_no_direction():
 def test_a_round_that_diverged_narrows_nothing():
     """Without any score every range stays."""
     found = [Outcome(i, {"x": v}, None, None) for i, v in enumerate(evenly(RATE, 20))]
-    (row,) = narrow(box(x=RATE), box(x=RATE), found, ROWS)
+    (row,) = narrow(box(x=RATE), box(x=RATE), found, NOISE)
     assert (row.decision, row.range, row.elites) == ("kept", RATE, 0)
 
 
@@ -246,12 +367,12 @@ def test_a_dimension_without_effect_is_rarely_narrowed():
 
 
 def test_few_integers_without_effect_are_rarely_narrowed():
-    """The same for a dimension of eight integers and three elites: at most 3 % of 400 rounds."""
+    """The same for a dimension of eight integers and ten elites: at most 3 % of 400 rounds."""
     few, rng, narrowed = Interval(1, 8, "linear", integer=True), np.random.default_rng(6), 0
     for _ in range(400):
         found = [Outcome(i, {"x": int(rng.integers(1, 9))}, s, 0.1)
-                 for i, s in enumerate(rng.random(12))]  # fmt: skip
-        (row,) = narrow(box(x=few), box(x=few), found, ROWS)
+                 for i, s in enumerate(rng.random(40))]  # fmt: skip
+        (row,) = narrow(box(x=few), box(x=few), found, NOISE)
         narrowed += row.decision == "narrowed"
     assert narrowed <= 12
 
@@ -269,7 +390,8 @@ def by_choice(scores, **tried):
 
 
 def choices_row(found, options=OPTIONS):
-    (row,) = narrow(box(x=options), box(x=options), found, ROWS)
+    # So much noise that all trials of one option are alike.
+    (row,) = narrow(box(x=options), box(x=options), found, 1e-3)
     return row
 
 
@@ -308,7 +430,8 @@ def test_tables_are_dropped_like_any_choice():
 
 def test_few_elites_drop_no_choice():
     """Three elites may miss an option by chance, so it stays."""
-    found = by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2}, relu=4, tanh=4, sigmoid=4)
+    found = by_choice({"relu": 0.9, "tanh": 0.3, "sigmoid": 0.2}, relu=3, tanh=4, sigmoid=4)
+    found[3:] = [replace(outcome, score=None, loss=None) for outcome in found[3:]]
     row = choices_row(found)
     assert (row.decision, row.range) == ("kept", OPTIONS)
     assert "too few to drop" in row.reason
@@ -384,7 +507,7 @@ def test_the_ledger_has_a_row_per_dimension_in_order():
     """Rows come in the order of the study file, and together they are the next box."""
     space = box(a=RATE, b=OPTIONS, c=Interval(0, 1))
     found = [Outcome(0, {"a": 1e-3, "b": "relu", "c": 0.5}, 0.5, 0.1)]
-    rows = narrow(space, space, found, ROWS)
+    rows = narrow(space, space, found, NOISE)
     assert [row.dimension for row in rows] == ["a", "b", "c"]
     assert box_of(rows) == space
 
@@ -401,7 +524,7 @@ def test_weak_evidence_is_called_so():
     """Four elites in a fifth of the range: kept, with how often chance alone does that."""
     box = Box((Dimension("learning_rate", Interval(0.0, 1.0)),))
     best = [Outcome(i, {"learning_rate": 0.4 + 0.05 * i}, 0.9, 0.1) for i in range(4)]
-    rest = [Outcome(4 + i, {"learning_rate": i / 12}, 0.1, 2.0) for i in range(12)]
-    (row,) = narrow(box, box, best + rest, 1000)
+    rest = [Outcome(4 + i, {"learning_rate": i / 12}, None, None) for i in range(12)]
+    (row,) = narrow(box, box, best + rest, NOISE)
     assert row.decision == "kept"
     assert "chance alone has it in 1.2% of rounds" in row.reason

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hpsearch.search.noise import measured_noise, repeated
+from hpsearch.search.noise import measured_noise, noise_of, repeated, standard_error
 from hpsearch.search.outcomes import Outcome
 
 
@@ -68,3 +68,22 @@ def test_repeats_without_a_score_say_nothing():
     assert measured_noise(repeats(table), common=False) == pytest.approx(math.sqrt(0.02))
     assert measured_noise(repeats([[0.5], [0.7]]), common=False) is None
     assert measured_noise([], common=False) is None
+
+
+def test_noise_is_never_below_the_binomial_error():
+    """Repeats that agree by luck do not make a score on few rows certain; no score has no noise."""
+    found = [Outcome(0, {"x": 0}, 0.9, 0.1), Outcome(1, {"x": 1}, None, None)]
+    wide, none = repeats([[0.1, 0.3], [0.8, 1.0]]), repeats([[0.5, 0.5], [0.7, 0.7]])
+    measured = noise_of(found, wide, common=False, validation_rows=100)
+    assert measured == pytest.approx(math.sqrt(0.02))
+    for agreeing in (none, ()):
+        floor = noise_of(found, agreeing, common=False, validation_rows=100)
+        assert floor == standard_error(0.9, 100)
+    assert noise_of(found[1:], wide, common=False, validation_rows=100) == 0
+
+
+def test_the_standard_error_is_the_binomial_one():
+    """It is sqrt(p(1-p)/n) with one success and one failure added, and never 0."""
+    assert standard_error(0.5, 100) == pytest.approx(0.05)
+    assert standard_error(0.9, 10_000) == pytest.approx(math.sqrt(0.09 / 10_000), rel=1e-3)
+    assert standard_error(1.0, 100) > 0

@@ -31,7 +31,11 @@ def make_design(**changes):
         "search": {"rounds": 2, "trials": 10},
         "confirmation": {"finalists": 3, "seeds": 2},
     }
-    return SearchDesign.of(StudySpec.model_validate(document | changes))
+    document |= changes
+    document["search"] = {"sampler": "sobol", "narrowing": "elites"} | document["search"]
+    confirmation = {"seeds": 2, "winner_seeds": 0} | document["confirmation"]
+    document["confirmation"] = {"most_seeds": confirmation["seeds"]} | confirmation
+    return SearchDesign.of(StudySpec.model_validate(document))
 
 
 def scored(plan):
@@ -46,6 +50,17 @@ def close_search(design, number, plan, outcomes, rows=100, history=None, repeats
     done = DoneRound(Purpose.SEARCH, number, plan.box, outcomes, len(plan.trials), plan.model)
     known = Known(history or (lambda: outcomes), lambda: repeats, tuple, rows)
     return close_round(design, done, known)
+
+
+def close_first(design, plan, outcomes, rows=100):
+    """Close the first round and its repeats, which score what their trials did."""
+    repeats = close_whole(design, plan, outcomes).following
+    known = {str(outcome.values): outcome.score for outcome in outcomes}
+    scores = [
+        Outcome(t.number, t.values, known[str(t.values)], 0.1, t.replicate) for t in repeats.trials
+    ]
+    done = DoneRound(Purpose.REPEAT, 1, repeats.box, scores, len(scores))
+    return close_round(design, done, Known(lambda: outcomes, lambda: scores, tuple, rows))
 
 
 def close_confirmed(repeats):
@@ -68,7 +83,7 @@ def test_common_seeds_are_shared_within_a_round():
     """All trials of a round have the round's seed, and another round has another."""
     design = make_design()
     first = first_round(design)
-    closing = close_search(design, 1, first, scored(first))
+    closing = close_first(design, first, scored(first))
     assert {t.seed for t in first.trials} == {trial_seed(7, Purpose.SEARCH, 1, 0)}
     assert {t.seed for t in closing.following.trials} == {trial_seed(7, Purpose.SEARCH, 2, 0)}
     assert {t.replicate for t in first.trials} == {0}
@@ -79,6 +94,13 @@ def test_fresh_seeds_differ_within_a_round():
     plan = first_round(make_design(search={"rounds": 1, "trials": 10, "seeds": "fresh"}))
     assert len({trial.seed for trial in plan.trials}) == 10
     assert plan.trials[3].seed == trial_seed(7, Purpose.SEARCH, 1, 3)
+
+
+def test_blocks_of_eight_trials_share_a_seed():
+    """With seeds = "blocks" a round of 20 meets three seeds, in the order of its trials."""
+    plan = first_round(make_design(search={"rounds": 1, "trials": 20, "seeds": "blocks"}))
+    assert [trial.replicate for trial in plan.trials] == [0] * 8 + [1] * 8 + [2] * 4
+    assert plan.trials[9].seed == plan.trials[8].seed == trial_seed(7, Purpose.SEARCH, 1, 1)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
@@ -92,7 +114,7 @@ def test_the_next_round_lies_in_the_narrowed_box():
     """Round 2 continues the numbers and stays in the box that its ledger describes."""
     design = make_design(search={"rounds": 2, "trials": 64})
     first = first_round(design)
-    closing = close_search(design, 1, first, scored(first), rows=10_000)
+    closing = close_first(design, first, scored(first), rows=10_000)
     second = closing.following
     assert [trial.number for trial in second.trials] == list(range(64, 128))
     assert all(second.box.contains(trial.values) for trial in second.trials)
@@ -149,7 +171,7 @@ def test_the_last_round_is_followed_by_the_confirmation():
 
 def test_only_the_last_round_looks_at_the_history():
     """Closing an earlier round takes no longer, however many trials came before it."""
-    design = make_design()
+    design = make_design(search={"rounds": 3, "trials": 10})
     first = first_round(design)
     asked = []
 
@@ -157,9 +179,10 @@ def test_only_the_last_round_looks_at_the_history():
         asked.append(True)
         return scored(first)
 
-    close_search(design, 1, first, scored(first), history=history)
+    for number in (1, 2):
+        close_search(design, number, first, scored(first), history=history)
     assert not asked
-    close_search(design, 2, first, scored(first), history=history)
+    close_search(design, 3, first, scored(first), history=history)
     assert len(asked) == 1
 
 
@@ -248,18 +271,15 @@ def after_repeats(design, score=peaked):
     """The first round's outcomes, and what follows once some were repeated with the same scores."""
     first = first_round(design)
     found, _ = filled(design, first, score)
-    repeats = close_whole(design, first, found).following
-    known = {str(outcome.values): outcome.score for outcome in found}
-    scores = [
-        Outcome(t.number, t.values, known[str(t.values)], 0.1, t.replicate) for t in repeats.trials
-    ]
-    done = DoneRound(Purpose.REPEAT, 1, repeats.box, scores, len(scores))
-    return found, close_round(design, done, Known(lambda: found, lambda: scores, tuple, 100))
+    return found, close_first(design, first, found)
 
 
-def test_good_trials_are_repeated_before_anything_is_narrowed_by_the_posterior():
+@pytest.mark.parametrize(
+    "search", [{}, {"narrowing": "elites"}, {"narrowing": "elites", "sampler": "sobol"}]
+)
+def test_good_trials_are_repeated_before_anything_is_narrowed(search):
     """After round 1 four of the best quarter meet four fresh seeds; the ledger waits for them."""
-    design = make_posterior()
+    design = make_posterior(**search)
     first = first_round(design)
     found, _ = filled(design, first, peaked)
     closing = close_whole(design, first, found)
@@ -270,6 +290,26 @@ def test_good_trials_are_repeated_before_anything_is_narrowed_by_the_posterior()
     assert not {t.seed for t in repeats.trials} & {t.seed for t in first.trials}
     best = sorted(found, key=lambda o: -o.score)[:10]
     assert all(t.values in [o.values for o in best] for t in repeats.trials)
+
+
+def test_the_measured_noise_decides_who_is_an_elite():
+    """Repeats that scatter widely make more trials elites; the noise is kept with the round."""
+    design = make_design(search={"rounds": 2, "trials": 100})
+    first = first_round(design)
+    found = scored(first)
+    repeats = close_search(design, 1, first, found).following
+    counts = []
+    for spread in (0.0, 0.1):
+        scores = [
+            Outcome(n, t.values, 0.9 + spread * (-1) ** (n + t.replicate), 0.1, t.replicate)
+            for n, t in enumerate(repeats.trials)
+        ]
+        done = DoneRound(Purpose.REPEAT, 1, repeats.box, scores, len(scores))
+        known = Known(lambda: found, lambda scores=scores: scores, tuple, 10**9)
+        closing = close_round(design, done, known)
+        counts.append(closing.ledger[0].elites)
+    assert counts[0] < counts[1]
+    assert closing.following.model.noise > 0.05
 
 
 def test_a_search_of_one_round_repeats_nothing():
@@ -337,7 +377,7 @@ def test_what_nobody_can_fit_is_spread_evenly():
         design, lambda trials: [Outcome(t.number, t.values, 0.5, 0.1) for t in trials]
     )
     assert {row.decision for row in closing.ledger} == {"kept"}
-    assert closing.following.model is None
+    assert closing.following.model.parameters == ()
     assert len(closing.following.trials) == 10
 
 

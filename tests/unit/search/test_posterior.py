@@ -7,19 +7,22 @@ import pytest
 
 from hpsearch.search.landscape import Landscape, explored_box, tamed
 from hpsearch.search.outcomes import Outcome
-from hpsearch.search.points import sobol
+from hpsearch.search.points import placed, sobol
 from hpsearch.search.posterior import narrow
 from hpsearch.space import Box, Choices, Dimension, Interval
 
 NOISE = 0.01
 
 
-def study(score, limits=None, others=(), count=80):
-    """Ledger rows, by dimension, after a round over a rate in 1e-4..1e-2 and other dimensions."""
+def study(score, limits=None, others=(), count=80, tried=None):
+    """Ledger rows, by dimension, after a round over a rate in 1e-4..1e-2 and other dimensions.
+
+    `tried` is where the trials are placed instead.
+    """
     rate = Dimension("rate", Interval(1e-4, 1e-2, "log"), limits)
     declared = Box((rate, *others))
     rng = np.random.default_rng(5)
-    places = [declared.at(list(row)) for row in sobol(len(declared.dimensions), count, rng)]
+    places = placed(sobol(len(declared.dimensions), count, rng), tried or declared)
     found = [
         Outcome(i, values, score(values) + NOISE * float(rng.standard_normal()), 0.1)
         for i, values in enumerate(places)
@@ -59,6 +62,16 @@ def test_an_edge_where_the_maxima_lie_is_opened_within_the_limits():
     assert (row.decision, row.edge, row.range.high) == ("widened", "upper", 0.5)
     assert row.range.low > 1e-4
     assert "at the upper edge 0.01" in row.reason
+
+
+def test_a_declared_edge_that_the_maxima_lie_beyond_is_named():
+    """Also where trials beyond it have shown already that the range need not be opened further."""
+    limits = Interval(1e-6, 1.0, "log")
+    tried = Box((Dimension("rate", Interval(1e-4, 1.0, "log")), DECAY))
+    row = study(peak(-1), limits=limits, others=(DECAY,), tried=tried)["rate"]
+    assert (row.decision, row.edge) == ("widened", "upper")
+    assert row.range.high < 1.0
+    assert row.reason.endswith("; 100% beyond the declared upper edge 0.01")
 
 
 def test_without_limits_an_open_edge_is_only_named():

@@ -61,7 +61,25 @@ def test_a_single_column_is_compared_with_none(trials):
 
 def test_a_fit_is_taken_as_it_stands(trials, surrogate):
     """Given the parameters of a fit nothing is fitted again, and the mean is the same."""
-    again = Surrogate(*trials, NOISE, surrogate.parameters, fitted=True)
+    again = Surrogate(*trials, NOISE, start=surrogate.parameters, fitted=True)
     assert np.array_equal(again.parameters, surrogate.parameters)
     places = np.random.default_rng(4).random((10, 2))
     assert np.allclose(again.mean(places), surrogate.mean(places))
+
+
+def test_what_a_seed_does_to_all_its_trials_is_no_effect_of_their_values():
+    """Blocks of trials whose seeds lift them by far more than the noise are told from a slope."""
+    rng = np.random.default_rng(4)
+    rows = rng.random((60, 1))
+    rows = rows[np.argsort(rows[:, 0])]
+    seeds = np.tile(np.arange(6.0), 10)
+    lifts = np.array([-0.3, 0.2, 0.1, -0.2, 0.3, -0.1])
+    scores = 1 - 4 * (rows[:, 0] - 0.7) ** 2 + lifts[seeds.astype(int)]
+    scores += NOISE * rng.standard_normal(60)
+    places = np.linspace(0.1, 0.9, 17)[:, None]
+    truth = 1 - 4 * (places[:, 0] - 0.7) ** 2
+    told = Surrogate(rows, scores, NOISE, seeds)
+    # The mean of so few seeds is uncertain everywhere alike.
+    error = told.mean(places) - truth
+    assert np.abs(error - error.mean()).max() < NOISE
+    assert told.noise == pytest.approx(NOISE, rel=1 / 3)

@@ -128,5 +128,6 @@ def test_note_fits_into_a_tag():
         for r in range(30)
         for d in range(60)
     ]
-    study = {"study": "s", "winner": None, "test": None, "complete": 1, "planned": 2, "rounds": []}
+    study = {"study": "s", "winner": None, "control": None, "test": None, "rounds": []}
+    study |= {"complete": 1, "planned": 2}
     assert len(note(study, ledger)) < 8000

@@ -12,6 +12,7 @@ from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.accuracy_curves import accuracy_curves
 from hpsearch.report.figures.best_trials import best_trials
 from hpsearch.report.figures.canvas import COLOURS, OTHERS, folded, house_style, png
+from hpsearch.report.figures.control import control
 from hpsearch.report.figures.drawing import PICTURES, draw
 from hpsearch.report.figures.files import NAMES
 from hpsearch.report.figures.layers import layers, rebinned
@@ -461,3 +462,63 @@ def test_the_house_style_stays_in_the_house(make_grid):
 def test_long_labels_are_folded_after_commas(text, lines):
     """Lines of about 20 characters, broken where one value ends and the next begins."""
     assert folded(text, 20) == lines
+
+
+# -------------------------------------------------------------------- control arm
+
+
+@pytest.fixture
+def make_controlled(make_spec, make_trial):
+    """Builds the material of a search of 2 rounds of 2 trials, and of its control arm."""
+
+    def make(searched, controlled):
+        def trials(scores, **changes):
+            values = {"learning_rate": 1e-3, "weight_decay": 1e-6}
+            return [make_trial(n, values, score=s, **changes) for n, s in enumerate(scores)]
+
+        repeat = make_trial(4, {}, purpose="control", round=2, score=1.0)
+        documents = [*trials(controlled, purpose="control"), *trials(searched), repeat]
+        spec = make_spec(search={"rounds": 2, "trials": 2, "control": "random"})
+        return Material.of(spec, documents)
+
+    return make
+
+
+def test_control_shows_the_best_of_both_so_far(make_controlled):
+    """A step wherever the best score rises; repeats of the control's best are left out."""
+    material = make_controlled([0.5, 0.4, 0.7, 0.6], [0.3, 0.8, 0.2, 0.1])
+    figure = control(material)
+    searched, controlled, border = figure.axes[0].get_lines()
+    assert points(searched) == ([1, 2, 3, 4], [0.5, 0.5, 0.7, 0.7])
+    assert points(controlled) == ([1, 2, 3, 4], [0.3, 0.8, 0.8, 0.8])
+    assert points(border)[0] == [2, 2]
+    assert legend(figure) == [
+        "search",
+        "control: random, without narrowing",
+        "next round of the search",
+    ]
+
+
+def test_control_begins_where_there_is_a_score(make_controlled):
+    """Trials without a score count as trials and change nothing; what is to come is said."""
+    figure = control(make_controlled([None, 0.4, 0.3, 0.5], [None, None, 0.2]))
+    searched, controlled, _ = figure.axes[0].get_lines()
+    assert points(searched) == ([2, 3, 4], [0.4, 0.4, 0.5])
+    assert points(controlled) == ([3], [0.2])
+    assert legend(figure)[1].endswith("(3 of 4 trials so far)")
+
+
+def test_control_needs_a_control_arm_with_a_score(make_search, make_controlled):
+    """One line says what is missing."""
+    with pytest.raises(CannotDrawError, match="no control arm; `hpsearch start --control`"):
+        control(make_search(3))
+    for found in ([], [None, None]):
+        with pytest.raises(CannotDrawError, match="no score yet"):
+            control(make_controlled([0.5], found))
+
+
+def test_a_study_with_a_control_arm_draws_it_unasked(make_spec):
+    """Beside the figure that it would draw without."""
+    search = {"rounds": 1, "trials": 2}
+    assert make_spec(search=search).figures == ("best-trials",)
+    assert make_spec(search=search | {"control": "tpe"}).figures == ("best-trials", "control")
