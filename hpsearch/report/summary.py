@@ -203,8 +203,13 @@ def _winner(study: StoredStudy, document: JSON) -> list[str]:
     if not study.spec.confirms:
         return [f"{head}, the best of the trials; nothing was confirmed."]
     error = f" ± {winner['standard_error']:.4f}" if winner["seeds"] > 1 else ""
-    ties = [f"tied with {shown_values(t['values'])}: {score(t['score'])}" for t in winner["ties"]]
-    return [f"{head}{error}, mean of {count(winner['seeds'], 'fresh seed')}.", *ties]
+    own = study.spec.confirmation.winner_seeds > 0
+    seeds = count(winner["seeds"], "fresh seed") + (" that did not choose it" if own else "")
+    raced = " over the seeds that chose" if own else ""
+    ties = [
+        f"tied with {shown_values(t['values'])}: {score(t['score'])}{raced}" for t in winner["ties"]
+    ]
+    return [f"{head}{error}, mean of {seeds}.", *ties]
 
 
 def _sealed(study: StoredStudy, document: JSON) -> list[str]:
