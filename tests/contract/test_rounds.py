@@ -248,9 +248,15 @@ def test_elites_are_those_of_the_ledger(database, trained, worker_id):
     assert {row["elites"] for row in rows} == {len(elite_numbers(database, trained, 1))}
 
 
-def test_elites_are_known_once_their_noise_is_measured(database, make_study, work, quick_objective):
-    """Where trials are repeated first, nobody is an elite before the ledger is written."""
-    study, seen = make_study(search={"rounds": 2, "trials": 40}), {}
+@pytest.mark.parametrize("narrowing", ["elites", "posterior"])
+def test_elites_are_known_once_their_noise_is_measured(
+    database, make_study, work, quick_objective, narrowing
+):
+    """Where trials are repeated first, nobody is an elite before the ledger is written.
+
+    Then they are as many as it says, whether a whole wave or a block of trials shares its seed.
+    """
+    study, seen = make_study(search={"rounds": 2, "trials": 40, "narrowing": narrowing}), {}
 
     def look():
         now = open_work(database, study)
