@@ -119,7 +119,7 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
     noise = noise_of(
         found,
         repeats,
-        common=study.spec.seeds == "common",
+        common=study.spec.seeds != "fresh",
         validation_rows=study.validation_rows,
     )
     return {outcome.number for outcome in elites(found, noise)}
