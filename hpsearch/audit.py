@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hpsearch.findings import Finding, Verdict
+from hpsearch.search.amendments import AmendedSearch
 from hpsearch.search.control import Control
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, declared
@@ -18,7 +18,6 @@ from hpsearch.search.rounds import (
     DoneRound,
     PlannedTrial,
     RoundPlan,
-    close_round,
     first_round,
 )
 from hpsearch.search.selection import Winner
@@ -47,99 +46,125 @@ class Decided:
         rounds: Every round that must be there, as it was planned, with the round that is there.
         ledger: The rows of every round that must be there.
         complete: Whether the search is over; None where its rows do not allow to say so.
-        winner: The winner then, None where no trial has a score.
-        control: What the control arm came to then.
+        winners: The winner after each search round that was the last when it was done, None where
+            no trial had a score; of a study that was never extended there is one.
+        control: What the control arm came to, if it did.
         problem: Why nothing could be decided from the last of the rounds, else None.
     """
 
     rounds: tuple[tuple[RoundPlan, RecordedRound | None], ...]
     ledger: dict[int, tuple[LedgerRow, ...]]
     complete: bool | None
-    winner: Winner | None = None
+    winners: dict[int, Winner | None]
     control: Control | None = None
     problem: str | None = None
+
+    @property
+    def winner(self) -> Winner | None:
+        """The winner of a search that is over, None where no trial has a score."""
+        return self.winners[max(self.winners)] if self.complete else None
 
 
 def decide_again(record: StudyRecord) -> Decided:
     """Plan every round once more, each from what is recorded of the one before."""
-    study = record.study
     recorded = {(r.purpose, r.number): r for r in record.rounds}
     rounds: list[tuple[RoundPlan, RecordedRound | None]] = []
-    ledger = {1: tuple(declared(study.spec.space))}
-    plan: RoundPlan | None = first_round(SearchDesign.of(study.spec))
-    winner, control = None, None
+    ledger = {1: tuple(declared(record.study.begun.space))}
+    winners: dict[int, Winner | None] = {}
+    newest: dict[Purpose, int] = {}
+
+    def so_far(
+        *, complete: bool | None, control: Control | None = None, problem: str | None = None
+    ) -> Decided:
+        return Decided(tuple(rounds), ledger, complete, winners, control, problem)
+
+    plan: RoundPlan | None = first_round(SearchDesign.of(record.study.begun))
+    control = None
     while plan is not None:
         found = recorded.get((plan.purpose, plan.number))
         rounds.append((plan, found))
         if found is None:
-            return Decided(tuple(rounds), ledger, complete=False)
+            return so_far(complete=False)
+        newest[plan.purpose] = plan.number
         try:
-            plan, closing = _closed(record, plan, found)
-            rounds[-1] = (plan, found)
-            if not found.closed or closing is None:
-                return Decided(tuple(rounds), ledger, complete=False)
+            plan, closing = _closed(record, plan, found, newest)
         except _BEYOND_THE_RULES as error:
             problem = f"{_name(found)}: nothing can be decided from its rows ({error!r})"
-            return Decided(tuple(rounds), ledger, complete=None, problem=problem)
+            return so_far(complete=None, problem=problem)
+        rounds[-1] = (plan, found)
+        if not found.closed or closing is None:
+            return so_far(complete=False)
         if closing.ledger:
-            ledger[plan.number + 1] = closing.ledger
-        plan, winner, control = closing.following, closing.winner, closing.control
-    return Decided(tuple(rounds), ledger, complete=True, winner=winner, control=control)
+            ledger[closing.round_after(_done(found, plan))] = closing.ledger
+        if closing.finished or closing.winner is not None:
+            winners[newest[Purpose.SEARCH]] = closing.winner
+        plan, control = closing.following, closing.control
+    return so_far(complete=True, control=control)
 
 
 def _closed(
-    record: StudyRecord, plan: RoundPlan, found: RecordedRound
+    record: StudyRecord, plan: RoundPlan, found: RecordedRound, newest: dict[Purpose, int]
 ) -> tuple[RoundPlan, Closing | None]:
-    """The plan with every wave that must be there, and what must follow; None while it is open."""
-    design = SearchDesign.of(record.study.spec)
+    """The plan with every wave that must be there, and what must follow; None while it is open.
+
+    Args:
+        record: The study's record.
+        plan: The round as it opens.
+        found: What is there of it.
+        newest: The newest round of each purpose by then.
+    """
+    searches = {r.number: r for r in record.rounds if r.purpose == Purpose.SEARCH}
+    search = AmendedSearch(
+        record.study.begun, record.study.amendments, lambda number: searches[number].box
+    )
+    last = searches[newest[Purpose.SEARCH]]
     while True:
         planned = {trial.number for trial in plan.trials}
         done = [t for t in found.trials if t.number in planned and t.state in FINISHED]
         if not found.closed and len(done) < len(planned):
             return plan, None
-        round_ = DoneRound(
-            found.purpose,
-            found.number,
-            found.box,
-            [outcome for outcome in found.outcomes if outcome.number in planned],
-            len(planned),
-            plan.model,
-            plan.bands,
-        )
         if not found.closed and len(planned) == plan.size:
             return plan, None
-        closing = close_round(design, round_, _known(record, plan))
+        known = _known(record, plan, newest)
+        closing = search.decide(_done(found, plan), known, lambda: _whole(last))
         if not closing.wave:
             return plan, closing
         plan = replace(plan, trials=(*plan.trials, *closing.wave), bands=closing.bands)
 
 
-def _known(record: StudyRecord, plan: RoundPlan) -> Known:
-    """What was known when all trials of the plan were done."""
-    last = plan.number * record.study.spec.trials - 1
-    if plan.purpose == Purpose.SEARCH:
-        last = max((trial.number for trial in plan.trials), default=-1)
-    whole = plan.purpose in {Purpose.CONFIRMATION, Purpose.CONTROL}
-    history = [o for o in record.history if whole or o.number <= last]
-    before = plan.purpose == Purpose.SEARCH and plan.number == 1
-    repeats = () if before else record.outcomes(Purpose.REPEAT)
-    confirmed = record.outcomes(Purpose.CONFIRMATION, up_to=_last_known(plan, Purpose.CONFIRMATION))
-    control = record.outcomes(Purpose.CONTROL, up_to=_last_known(plan, Purpose.CONTROL))
-    return Known(
-        history=lambda: history,
-        repeats=lambda: repeats,
-        confirmed=lambda: confirmed,
-        validation_rows=record.study.validation_rows,
-        control=lambda: control,
-        curves=lambda numbers: {n: record.points[n] for n in sorted(numbers) if n in record.points},
+def _done(found: RecordedRound, plan: RoundPlan) -> DoneRound:
+    """The round when all trials of the plan were done."""
+    planned = {trial.number for trial in plan.trials}
+    outcomes = [outcome for outcome in found.outcomes if outcome.number in planned]
+    return DoneRound(
+        found.purpose, found.number, found.box, outcomes, len(planned), plan.model, plan.bands
     )
 
 
-def _last_known(plan: RoundPlan, purpose: Purpose) -> float:
-    """The last round of a purpose that was over by then; 0 where none was."""
-    if plan.purpose == purpose:
-        return plan.number
-    return math.inf if plan.purpose == Purpose.CONTROL else 0
+def _whole(found: RecordedRound) -> DoneRound:
+    """A round of which every trial is done."""
+    return DoneRound(found.purpose, found.number, found.box, found.outcomes, len(found.trials))
+
+
+def _known(record: StudyRecord, plan: RoundPlan, newest: dict[Purpose, int]) -> Known:
+    """What was known when all trials of the plan were done."""
+    last = newest[Purpose.SEARCH] * record.study.begun.trials - 1
+    if plan.purpose == Purpose.SEARCH:
+        last = max((trial.number for trial in plan.trials), default=-1)
+    history = [outcome for outcome in record.history if outcome.number <= last]
+    known = {
+        purpose: record.outcomes(purpose, up_to=newest.get(purpose, 0))
+        for purpose in (Purpose.REPEAT, Purpose.CONFIRMATION, Purpose.CONTROL)
+    }
+    return Known(
+        history=lambda: history,
+        repeats=lambda: known[Purpose.REPEAT],
+        confirmed=lambda: known[Purpose.CONFIRMATION],
+        validation_rows=record.study.validation_rows,
+        curves=lambda numbers: {n: record.points[n] for n in sorted(numbers) if n in record.points},
+        control=lambda: known[Purpose.CONTROL],
+        confirmations=lambda: newest.get(Purpose.CONFIRMATION, 0),
+    )
 
 
 def audit(record: StudyRecord) -> Iterator[Finding]:
@@ -153,7 +178,11 @@ def audit(record: StudyRecord) -> Iterator[Finding]:
         yield from _found(
             "discarded", _discarded(record, decided), "bands and stops, decided again"
         )
-    yield from _found("openings", _openings(record), _times(len(record.openings)))
+    yield from _found("openings", _openings(record, decided), _times(len(record.openings)))
+    if record.study.amendments:
+        count = len(record.study.amendments)
+        fine = f"{count} amendment{'s' if count > 1 else ''}, each where it was made"
+        yield from _found("amendments", _amendments(record), fine)
 
 
 def _found(check: str, problems: Iterator[str], fine: str) -> Iterator[Finding]:
@@ -286,7 +315,7 @@ def _winner(record: StudyRecord, decided: Decided) -> Iterator[str]:
 # ------------------------------------------------------------------------ openings
 
 
-def _openings(record: StudyRecord) -> Iterator[str]:
+def _openings(record: StudyRecord, decided: Decided) -> Iterator[str]:
     finals = {trial.id: trial for trial in record.trials if trial.purpose == Purpose.FINAL}
     if len(finals) > len(record.openings):
         yield f"{len(finals)} final trials, but {_times(len(record.openings))}"
@@ -297,14 +326,35 @@ def _openings(record: StudyRecord) -> Iterator[str]:
         if trial is None:
             yield f"opening {opening.number} has no final trial"
         else:
-            yield from (f"{trial.name}: {why}" for why in _opening(record, opening, trial))
+            winner = _winner_then(record, decided, opening.number)
+            problems = _opening(record, opening, trial, winner)
+            yield from (f"{trial.name}: {why}" for why in problems)
 
 
-def _opening(record: StudyRecord, opening: RecordedOpening, trial: RecordedTrial) -> Iterator[str]:
+def _winner_then(record: StudyRecord, decided: Decided, number: int) -> dict[str, Value] | None:
+    """The values of the winner that was known when the split was opened; None if nobody knows."""
+    searched = 0
+    for round_ in record.rounds:
+        if round_.purpose == Purpose.FINAL and round_.number == number:
+            break
+        if round_.purpose == Purpose.SEARCH:
+            searched = round_.number
+    if searched == max(r.number for r in record.rounds if r.purpose == Purpose.SEARCH):
+        return record.study.winner_values if record.study.state == "complete" else None
+    winner = decided.winners.get(searched)
+    return None if winner is None else winner.candidate.values
+
+
+def _opening(
+    record: StudyRecord,
+    opening: RecordedOpening,
+    trial: RecordedTrial,
+    winner: dict[str, Value] | None,
+) -> Iterator[str]:
     seed = trial_seed(record.study.spec.seed, Purpose.FINAL, 1, 0)
     if trial.seed != seed:
         yield f"seed {trial.seed}, planned {seed}"
-    if trial.values != record.study.winner_values:
+    if winner is not None and trial.values != winner:
         yield f"values {_plainly(trial.values)} are not the winner's"
     finished = trial.state in FINISHED
     if finished != (opening.result is not None):
@@ -315,6 +365,20 @@ def _opening(record: StudyRecord, opening: RecordedOpening, trial: RecordedTrial
     own = opening.result.get("scores", [opening.result["score"]])[0]
     if own != trial.score:
         yield f"score {trial.score!r}, and {own!r} in its opening"
+
+
+# ---------------------------------------------------------------------- amendments
+
+
+def _amendments(record: StudyRecord) -> Iterator[str]:
+    """What no amendment can say that was made in this study."""
+    newest = max(round_.number for round_ in record.rounds if round_.purpose == Purpose.SEARCH)
+    places = [amendment.place for amendment in record.study.amendments]
+    for number, place in enumerate(places, start=1):
+        if not 1 <= place.round <= newest:
+            yield f"amendment {number} counts from round {place.round} on, which was never opened"
+        elif place < max(places[:number]):
+            yield f"amendment {number} counts before the one that was made before it"
 
 
 def _times(openings: int) -> str:

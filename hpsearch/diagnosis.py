@@ -185,7 +185,11 @@ def _rows(look: Inspection, commands: Commands) -> Iterator[Finding]:
         verdict = WRONG if suspects.harmful else WARNING
         again = commands.run_again if suspects.harmful else commands.start
         yield Finding("rows", verdict, _told(suspects), suspects.study, again(suspects.study))
-    if not broken:
+    short = look.short_studies()
+    for study in short:
+        said = f"is complete after {count(study.rounds, 'round')}, and was given {study.given}"
+        yield Finding("rows", WRONG, said, study.study, commands.run_again(study.study))
+    if not broken and not short:
         yield Finding("rows", OK, "every row has its partners, Optuna's among them")
 
 

@@ -95,6 +95,10 @@ class Commands:
         """A command that only needs the study and its database."""
         return f"hpsearch {command} {study}{self.database}"
 
+    def extended(self, study: str, rounds: int, *options: str) -> str:
+        """Give a study that may be finished so many rounds in all."""
+        return self.start(study, "--rounds", str(rounds), *options)
+
     def wider(self, study: str) -> str:
         """Write a study file like this study's, to change its ranges."""
         return f"hpsearch new {study}-wider --from {study}{self.database}"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -32,7 +33,9 @@ from hpsearch.launch.launcher import Launcher
 from hpsearch.launch.local import LocalLauncher, parent_died, physical_cores, run_in_process
 from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
+from hpsearch.search.amendments import Change, Place, extension, other_differences
 from hpsearch.search.sampling import check_sampler
+from hpsearch.store.amendments import amend
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.patience import Patience
@@ -104,7 +107,7 @@ class Search:
         self._stop = _StopRequest()
         self._mirror: Mirror | None = None
         self.database: Database | None = None
-        self.resumed = False
+        self.resumed = self.amended = False
         self._watch: Watch = lambda _progress: None
         self._shown: Progress | None = None
 
@@ -112,7 +115,8 @@ class Search:
         """Create the study, or find it as it was left.
 
         Raises:
-            StudyChangedError: If the database has a study of this name with other settings.
+            StudyChangedError: If the database has a study of this name with other settings, and not
+                only fewer rounds or narrower limits.
             UserError: If database or data cannot be used; nothing has been created then.
         """
         check_sampler(self.spec.search.sampler)
@@ -131,8 +135,9 @@ class Search:
             return created
         # Found now or, where another `start` was faster by a moment, after all.
         study = study or load_study(self.database, self.spec.name)
-        check_same(study, self.spec)
-        self.resumed = True
+        before = len(study.amendments)
+        study = amend(self.database, study, partial(wanted_change, spec=self.spec))
+        self.resumed, self.amended = True, len(study.amendments) > before
         return refresh_report(self.database, study, self.spec, self._source)
 
     def _create(self, prepared: Prepared) -> StoredStudy | None:
@@ -356,13 +361,30 @@ class _StopRequest:
         self.event.set()
 
 
-def check_same(study: StoredStudy, spec: StudySpec) -> None:
-    """A study goes on only as it was begun.
+def wanted_change(study: StoredStudy, place: Place, spec: StudySpec) -> Change | None:
+    """What a study file asks for of a study that is there: nothing, more rounds, wider limits.
+
+    Args:
+        study: The study with its amendments.
+        place: Where another one would count first.
+        spec: The study as its file and the command line have it.
 
     Raises:
-        StudyChangedError: Saying what differs, and offering a new name.
+        StudyChangedError: Saying what else differs, and offering a new name.
+        UserError: If no round would come in which wider limits count.
     """
-    differences = spec.differences(study.spec)
+    _check_same(study, spec)
+    change = extension(study.begun, study.spec, spec)
+    if place.over and change.limits and max(spec.rounds, study.spec.rounds) <= place.round:
+        raise UserError(
+            f"{study.name}: the search is over, so wider limits need another round: "
+            f"add --rounds {place.round + 1}"
+        )
+    return None if change == Change() else change
+
+
+def _check_same(study: StoredStudy, spec: StudySpec) -> None:
+    differences = other_differences(study.begun, study.spec, spec)
     if differences:
         state = "finished" if study.state == "complete" else "begun"
         raise StudyChangedError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any, Literal, Self
@@ -268,6 +268,19 @@ class Box:
             )
         )
 
+    def with_limits(self, limits: Mapping[str, tuple[float, float]]) -> Box:
+        """The same ranges, some of which may grow to other limits.
+
+        Raises:
+            ValueError: Naming the dimension, if there is none of that name or it cannot have them.
+        """
+        for name in limits:
+            if name not in self.names:
+                raise ValueError(f"{name}: no such dimension; there are {', '.join(self.names)}")
+        return Box(
+            tuple(_limited(d, *limits[d.name]) if d.name in limits else d for d in self.dimensions)
+        )
+
     def contains(self, values: dict[str, Value]) -> bool:
         """Whether every value lies in its dimension's range."""
         return all(d.range.contains(values[d.name]) for d in self.dimensions)
@@ -333,6 +346,20 @@ def _dimension(name: str, document: dict[str, Any]) -> Dimension:
         return Dimension(name, range_)
     low, high = document["limits"]
     return Dimension(name, range_, replace(range_, low=low, high=high))
+
+
+def _limited(dimension: Dimension, low: float, high: float) -> Dimension:
+    if not isinstance(dimension.range, Interval):
+        raise ValueError(  # noqa: TRY004 - as Dimension says it
+            f"{dimension.name}: limits are for ranges of numbers, not for choices"
+        )
+    if dimension.range.integer and float(low).is_integer() and float(high).is_integer():
+        low, high = int(low), int(high)
+    try:
+        limits = replace(dimension.range, low=low, high=high)
+        return replace(dimension, limits=limits)
+    except ValueError as error:
+        raise ValueError(f"{dimension.name}: {error}") from error
 
 
 def range_from_document(document: dict[str, Any]) -> Range:

@@ -114,9 +114,9 @@ class SearchSpec(Table):
 
     rounds: Count | None = None
     trials: Count | None = None
-    sampler: Literal["auto", "sobol", "random", "grid", "tpe", "gp", "cmaes"] = "sobol"
+    sampler: Literal["auto", "sobol", "random", "grid", "tpe", "gp", "cmaes"] = "auto"
     waves: Count | None = None
-    narrowing: Literal["auto", "posterior", "elites"] = "elites"
+    narrowing: Literal["auto", "posterior", "elites"] = "auto"
     seeds: Literal["common", "blocks", "fresh"] | None = None
     control: Literal["random", "tpe"] | None = None
     discard: Literal["off", "auto", "median"] = "off"
@@ -125,13 +125,14 @@ class SearchSpec(Table):
 class ConfirmationSpec(Table):
     """[confirmation]: how many of the best are run again, over how many fresh seeds.
 
-    No finalists at all are for studies that compare what was written down and search nothing.
+    `most` says what `most_seeds` stands for where it was not written. No finalists at all are for
+    studies that compare what was written down and search nothing.
     """
 
-    finalists: CountFromZero = 5
-    seeds: Count = 5
+    finalists: CountFromZero = 10
+    seeds: Count = 4
     most_seeds: Count | None = None
-    winner_seeds: CountFromZero = 0
+    winner_seeds: CountFromZero = 5
 
     @model_validator(mode="after")
     def _most_is_more(self) -> Self:
@@ -140,6 +141,16 @@ class ConfirmationSpec(Table):
                 f"most_seeds = {self.most_seeds}: must be at least seeds = {self.seeds}"
             )
         return self
+
+    @property
+    def least_repeats(self) -> int:
+        """How many repeats there are where nobody has to run on."""
+        return self.finalists * self.seeds + (self.winner_seeds if self.finalists else 0)
+
+    @property
+    def most(self) -> int:
+        """Seeds that finalists which cannot be told apart meet: as written, or twice as many."""
+        return self.most_seeds or 2 * self.seeds
 
 
 FigureName = Literal[
@@ -416,9 +427,14 @@ class StudySpec(Table):
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
-        """The study whose `document()` this is."""
-        space = Box.from_document(document["space"])
-        return cls.model_validate(document | {"space": space})
+        """The study whose `document()` this is; one of before says less, and means what it did."""
+        document = document | {"space": Box.from_document(document["space"])}
+        if "narrowing" not in document["search"]:
+            confirmation = document["confirmation"]
+            document["search"] = document["search"] | {"narrowing": "elites"}
+            alike = {"most_seeds": confirmation["seeds"], "winner_seeds": 0}
+            document["confirmation"] = confirmation | alike
+        return cls.model_validate(document)
 
     def written_out(self) -> dict[str, Any]:
         """What decides the results; defaults that depend on other keys as if they stood there."""

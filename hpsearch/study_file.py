@@ -6,7 +6,7 @@ Every line names the file, the key and its value, and says what to do.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,22 +95,48 @@ def read_study(path: Path) -> str:
         raise StudyFileError([f"{path}: cannot be read: {error}"]) from error
 
 
-def overridden(spec: StudySpec, **overrides: Any) -> StudySpec:
+def overridden(
+    spec: StudySpec, limits: Mapping[str, tuple[float, float]] | None = None, **overrides: Any
+) -> StudySpec:
     """The study with some values of the command line put in, checked again.
 
     Args:
         spec: The study as its file has it.
+        limits: How far ranges may grow, by their dimensions.
         **overrides: `name`, `seed`, `rounds`, `trials` or `control`; None leaves a value as it is.
 
     Raises:
         StudyFileError: If a value is not one the study file could have.
     """
-    document = spec.model_dump() | {"space": spec.space}
+    try:
+        space = spec.space.with_limits(limits or {})
+    except ValueError as error:
+        raise StudyFileError([f"options: [space] {error}"]) from error
+    document = spec.model_dump() | {"space": space}
     for key, value in overrides.items():
         if value is not None:
             table = document["search"] if key in SearchSpec.model_fields else document
             table[key] = value
     return _validated(document, "options")
+
+
+def limits_from(options: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """How far ranges may grow, as `NAME=LOWEST..HIGHEST` on the command line.
+
+    Raises:
+        StudyFileError: If an option says something else.
+    """
+    limits = {}
+    for option in options:
+        name, _, ends = option.partition("=")
+        low, _, high = ends.partition("..")
+        try:
+            limits[name.strip()] = (float(low), float(high))
+        except ValueError as error:
+            example = "--limits learning_rate=1e-7..1"
+            message = f"--limits {option}: write NAME=LOWEST..HIGHEST, such as {example}"
+            raise StudyFileError([message]) from error
+    return limits
 
 
 def _validated(document: dict[str, Any], source: str) -> StudySpec:

@@ -28,15 +28,15 @@ from hpsearch.errors import (
 from hpsearch.nn.kernels import kernels
 from hpsearch.objective import Objective, PopulationObjective
 from hpsearch.search.bands import may_be_stopped, rule_of
-from hpsearch.search.design import SearchDesign
 from hpsearch.search.discarding import band_for
 from hpsearch.search.narrowing import Known
 from hpsearch.search.pruning import PrunerRule, pruner_study
-from hpsearch.search.rounds import Closing, close_round
+from hpsearch.search.rounds import Closing
 from hpsearch.search.sampling import suggest
 from hpsearch.seeds import Purpose, control_seed, is_spared, plan_seed
 from hpsearch.space import Value
 from hpsearch.store import claims
+from hpsearch.store.amendments import amended_search, last_search_round
 from hpsearch.store.claims import known_curves, known_trials, set_values
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS, Claim, ClaimedTrial, hand_back, renew
@@ -44,6 +44,7 @@ from hpsearch.store.patience import Patience
 from hpsearch.store.results import TrialResult, commit
 from hpsearch.store.rounds import (
     ClosingTask,
+    count_rounds,
     history,
     measured_curves,
     release_closing,
@@ -372,8 +373,11 @@ def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closin
         validation_rows=study.validation_rows,
         control=partial(history, database, study.id, Purpose.CONTROL),
         curves=partial(measured_curves, database, study.id),
+        confirmations=partial(count_rounds, database, study.id, Purpose.CONFIRMATION),
     )
-    return close_round(SearchDesign.of(study.spec), task.done, known)
+    # Read now: it may have been amended since this worker began.
+    search = amended_search(database, study)
+    return search.decide(task.done, known, partial(last_search_round, database, study.id))
 
 
 def machine_fingerprint() -> dict[str, str]:

@@ -53,6 +53,10 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
     population: options.Population = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds.")] = None,
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Trials a round.")] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--limits", metavar="NAME=A..B", help="How far a range may grow."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the study.")] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Store the study under another name.")
@@ -70,7 +74,7 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
 ) -> None:
     """Run a study to its end, or go on with it where it was left."""
     with _leaving_at_ctrl_c():
-        from hpsearch.study_file import overridden
+        from hpsearch.study_file import limits_from, overridden
         from hpsearch.tracking.destination import check_destination
 
         if tracking != "none":
@@ -78,8 +82,10 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         if launcher is Launcher.local and not Path(study).is_file():
             fork_server.warm_up()  # already: to look a name up takes half of all imports
         spec, source = _study(study, database)
-        arm = None if control is None else control.value
-        spec = overridden(spec, rounds=rounds, trials=trials, seed=seed, name=name, control=arm)
+        further, arm = limits_from(limits or []), None if control is None else control.value
+        spec = overridden(
+            spec, further, rounds=rounds, trials=trials, seed=seed, name=name, control=arm
+        )
         if launcher is Launcher.local:
             fork_server.warm_up()  # first, so that it imports beside what is imported below
         from hpsearch.report.console import console_for
@@ -160,12 +166,14 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
     from hpsearch.cli.output import print_json
     from hpsearch.errors import Interrupted
     from hpsearch.report.live import watching
-    from hpsearch.report.summary import print_opening, print_result
+    from hpsearch.report.summary import print_amendment, print_opening, print_result
     from hpsearch.store.reading import ranges_document
 
     with _leaving_at_ctrl_c():
         study = search.open()
         print_opening(console, study, search.finished(study), resumed=search.resumed)
+        if search.amended:
+            print_amendment(console, study)
     try:
         with watching(console, study.spec) as watch:
             study = search.run(study, watch)

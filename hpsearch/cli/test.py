@@ -27,4 +27,9 @@ def test(
         study = load_study(store, name)
         run_in_process(open_sealed_test, database, name, data_dir, True, parent_died)
         figure = test_figure(store, study.id)
-    emit(figure, as_json=as_json, people=lambda console: print_test(console, name, figure))
+    commands = options.commands(database, None)
+    emit(
+        figure,
+        as_json=as_json,
+        people=lambda console: print_test(console, name, figure, commands),
+    )

@@ -14,6 +14,15 @@ def control_plan(spec: StudySpec) -> str:
     return f"{count(spec.control_trials, 'control trial')} ({spec.search.control})"
 
 
+def is_compared(document: JSON) -> bool:
+    """Whether a finished study was compared with a control arm, so that it stays as it is.
+
+    Args:
+        document: Of `show --json`.
+    """
+    return document["control"] is not None and finished_trials(document["control"]) > 0
+
+
 def control_lines(document: JSON) -> list[str]:
     """How far the control arm is or what it came to; nothing where the study has none.
 

@@ -61,7 +61,7 @@ class _Estimate:
 
     def __init__(self, spec: StudySpec) -> None:
         arms = 1 if spec.search.control is None else 2
-        self._confirmation = arms * spec.confirmation.finalists * spec.confirmation.seeds
+        self._confirmation = arms * spec.confirmation.least_repeats
         self._trials = spec.planned_trials + spec.control_trials
         self._first: int | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -10,12 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.findings import Commands
-from hpsearch.report.control import control_lines, control_plan
+from hpsearch.report.control import control_lines, control_plan, is_compared
 from hpsearch.report.discarding import discarding_lines
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.lengths import length_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
+from hpsearch.report.widening import further_ends, limits_option
+from hpsearch.search.amendments import Amendment
 from hpsearch.search.ledger import End, shut_ends
 from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
@@ -49,6 +51,11 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
         )
 
 
+def print_amendment(console: Console, study: StoredStudy) -> None:
+    """One line about the newest amendment."""
+    console.print(f"{study.name}: {_amended(study.amendments[-1])}.", markup=False)
+
+
 def print_result(
     console: Console,
     study: StoredStudy,
@@ -74,11 +81,12 @@ def print_result(
     facts.add_column()
     sections = {
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
+        "Amended": [f"{_amended(amendment)}." for amendment in study.amendments],
         "Discarded": discarding_lines(document),
         "Ledger": _findings(study, ledger),
         "Winner": _winner(study, document),
         "Control": control_lines(document),
-        "Test": _test(study.name, document["test"]) or _sealed(study, document),
+        "Test": _test(study.name, document["test"], commands) or _sealed(study, document),
         "Next": _next(study, document, ledger, commands),
     }
     for head, lines in sections.items():
@@ -87,9 +95,9 @@ def print_result(
     console.print(facts)
 
 
-def print_test(console: Console, name: str, test: JSON | None) -> None:
+def print_test(console: Console, name: str, test: JSON | None, commands: Commands) -> None:
     """The test figure with its interval and how often the split was opened."""
-    for line in _test(name, test):
+    for line in _test(name, test, commands):
         console.print(line)
 
 
@@ -138,6 +146,19 @@ def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
     return [f"{head}: {message}; `{commands.about('trials', name)}` lists them."]
 
 
+def _amended(amendment: Amendment) -> str:
+    """What was changed, and from where on it counts."""
+    change = amendment.change
+    parts = [count(change.rounds, "round") + " in all"] if change.rounds is not None else []
+    parts += [
+        f"{name} may grow to {number(low)} .. {number(high)}"
+        for name, (low, high) in change.limits.items()
+    ]
+    if change.undo is not None:
+        parts.append(f"what opened round {change.undo} is taken back")
+    return f"from after round {amendment.place.round} on, {', '.join(parts)}"
+
+
 def _findings(study: StoredStudy, ledger: Sequence[JSON]) -> list[str]:
     """The newest reason of every dimension, and an edge that was open before."""
     dimensions = _by_dimension(ledger)
@@ -184,8 +205,13 @@ def _winner(study: StoredStudy, document: JSON) -> list[str]:
     if not study.spec.confirms:
         return [f"{head}, the best of the trials; nothing was confirmed."]
     error = f" ± {winner['standard_error']:.4f}" if winner["seeds"] > 1 else ""
-    ties = [f"tied with {shown_values(t['values'])}: {score(t['score'])}" for t in winner["ties"]]
-    return [f"{head}{error}, mean of {count(winner['seeds'], 'fresh seed')}.", *ties]
+    own = study.spec.confirmation.winner_seeds > 0
+    seeds = count(winner["seeds"], "fresh seed") + (" that did not choose it" if own else "")
+    raced = " over the seeds that chose" if own else ""
+    ties = [
+        f"tied with {shown_values(t['values'])}: {score(t['score'])}{raced}" for t in winner["ties"]
+    ]
+    return [f"{head}{error}, mean of {seeds}.", *ties]
 
 
 def _sealed(study: StoredStudy, document: JSON) -> list[str]:
@@ -197,20 +223,30 @@ def _sealed(study: StoredStudy, document: JSON) -> list[str]:
     return ["sealed: finalists = 0, and `start` does not test what was not confirmed."]
 
 
-def _test(name: str, test: JSON | None) -> list[str]:
+def _test(name: str, test: JSON | None, commands: Commands) -> list[str]:
     if test is None:
         return []
+    # Studies of before were never extended.
+    earlier = test.get("earlier_winner", False)
+    winner = "the earlier winner" if earlier else "the winner"
+    more = (
+        f"The study went on since: this says nothing of a later winner. `{commands.test(name)}` "
+        "opens the test split again, which is counted."
+    )
+    again = [more] if earlier else []
     if test["score"] is None:
-        return ["the winner diverged when trained on all rows but the test rows: no figure."]
+        figure = f"{winner} diverged when trained on all rows but the test rows: no figure."
+        return [figure, *again]
     low, high = test["interval"]
     # Studies of before had one training.
     trainings = test.get("trainings", 1)
     mean = f"mean of {trainings} trainings, " if trainings > 1 else ""
+    of_whom = f"of {winner} ({shown_values(test['values'])}): " if earlier else ""
     figure = (
-        f"accuracy [bold]{score(test['score'])}[/], {mean}95 % interval {score(low)} to "
+        f"{of_whom}accuracy [bold]{score(test['score'])}[/], {mean}95 % interval {score(low)} to "
         f"{score(high)}, on {test['rows']} sealed rows."
     )
-    lines = [figure]
+    lines = [figure, *again]
     if test["openings"] > 1:
         lines.append(
             f"The test split of {name} has been opened {test['openings']} times: only the first "
@@ -237,23 +273,48 @@ def _next(
         f"`{commands.about('report', name)}` draws its figures",
         f"`{commands.about('ranges', name)}` explains every range",
     ]
-    return [*lines, f"{'; '.join(views)}.", *_wider(study, ledger, commands)]
+    return [*lines, f"{'; '.join(views)}.", *_wider(study, document, ledger, commands)]
 
 
-def _wider(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
-    """How to look beyond an edge that the optimum may lie beyond."""
-    rows = [row for rows in _by_dimension(ledger) for row in rows]
-    moves = [_move(study, row, end) for row in rows for end in _shut_ends(study, row)]
+def _wider(
+    study: StoredStudy, document: JSON, ledger: Sequence[JSON], commands: Commands
+) -> list[str]:
+    """How to look beyond edges that the optimum may lie beyond."""
+    ends: dict[str, list[End]] = {}
+    for row in (row for rows in _by_dimension(ledger) for row in rows):
+        known = ends.setdefault(row["dimension"], [])
+        known += [end for end in _shut_ends(study, row) if end not in known]
+    if is_compared(document):
+        return _anew(study, ends, commands)
+    return _longer(study, ends, commands)
+
+
+def _longer(study: StoredStudy, ends: Mapping[str, Sequence[End]], commands: Commands) -> list[str]:
+    """The command that goes on with this study and all its trials, beyond edges that are shut."""
+    found = {name: further_ends(study.spec, name, its) for name, its in ends.items()}
+    further = {name: its for name, its in found.items() if its}
+    if not further:
+        return []
+    options = [limits_option(study.spec, name, its) for name, its in further.items()]
+    command = commands.extended(study.name, study.spec.rounds + 1, *options)
+    where = " and ".join(
+        f"the {end} edge of {name}" for name, its in further.items() for end in its
+    )
+    return [f"`{command}` looks beyond {where} and keeps all trials."]
+
+
+def _anew(study: StoredStudy, ends: Mapping[str, Sequence[End]], commands: Commands) -> list[str]:
+    """The same by another study, where this one was compared and stays as it is."""
+    moves = [_move(study, name, end) for name, its in ends.items() for end in its]
     if not moves:
         return []
-    where = " and ".join(dict.fromkeys(moves))
-    return [f"`{commands.wider(study.name)}`, then move {where} there."]
+    return [f"`{commands.wider(study.name)}`, then move {' and '.join(moves)} there."]
 
 
-def _move(study: StoredStudy, row: JSON, end: End) -> str:
+def _move(study: StoredStudy, name: str, end: End) -> str:
     """Which number of the study file has to move, and how far at least."""
     key, past = ("low", "below") if end == "lower" else ("high", "above")
-    dimension = next(d for d in study.spec.space.dimensions if d.name == row["dimension"])
+    dimension = next(d for d in study.spec.space.dimensions if d.name == name)
     what = key if dimension.limits is None else f"{end} limit"
     wall = dimension.widest.document()[key]
-    return f"the {what} of {dimension.name} {past} {number(wall)}"
+    return f"the {what} of {name} {past} {number(wall)}"

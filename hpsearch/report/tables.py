@@ -33,11 +33,16 @@ def print_studies(console: Console, documents: Sequence[JSON]) -> None:
         scores = [r["best_score"] for r in d["rounds"] if r["best_score"] is not None]
         winner = score(d["winner"]["score"]) if d["winner"] else "-"
         sealed = "sealed" if d["has_test_rows"] else "-"
-        test = score(d["test"]["score"]) if d["test"] else sealed
+        test = _test_figure(d["test"]) if d["test"] else sealed
         trials = f"{finished_trials(d)}/{d['planned']}"
         best = score(max(scores, default=None))
         table.add_row(d["study"], d["state"], trials, best, winner, test)
     console.print(table)
+
+
+def _test_figure(test: JSON) -> str:
+    """The figure, which may be of a winner of before the study was extended."""
+    return score(test["score"]) + (" (earlier winner)" if test.get("earlier_winner") else "")
 
 
 def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:

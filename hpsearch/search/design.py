@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from hpsearch.search.ledger import Undone
 from hpsearch.settings import TrialSettings
 from hpsearch.space import Box, Value
 from hpsearch.study import StudySpec
@@ -35,6 +36,7 @@ class SearchDesign:
         simplicity: How simple a network with given values is: of two tuples the smaller is simpler.
         control: Who places the trials of the control arm; None where there is none.
         discards: Whether a trial is stopped when it falls below the band of its wave.
+        undone: What the next box takes back, None where it is decided from the trials.
     """
 
     space: Box
@@ -53,6 +55,7 @@ class SearchDesign:
     simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: ()
     control: str | None = None
     discards: bool = False
+    undone: Undone | None = None
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
@@ -68,7 +71,7 @@ class SearchDesign:
             seed=spec.seed,
             finalists=spec.confirmation.finalists,
             repeats=spec.confirmation.seeds,
-            most_repeats=spec.confirmation.most_seeds or spec.confirmation.seeds,
+            most_repeats=spec.confirmation.most,
             winner_repeats=spec.confirmation.winner_seeds,
             shape=lambda values: spec.settings(values).shape_digest,
             simplicity=lambda values: _simplicity(spec.settings(values)),
@@ -95,6 +98,11 @@ class SearchDesign:
     def races(self) -> bool:
         """Whether finalists that cannot be told apart meet more seeds than the others."""
         return self.most_repeats > self.repeats
+
+    @property
+    def confirmation_seeds(self) -> int:
+        """How many seeds one confirmation may use; another one after it begins behind them."""
+        return self.most_repeats + self.winner_repeats
 
     @property
     def measures_noise(self) -> bool:

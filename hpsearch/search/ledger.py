@@ -11,6 +11,8 @@ from hpsearch.space import Box, Dimension, Interval, Range
 Decision = Literal["declared", "narrowed", "kept", "widened", "undone"]
 End = Literal["lower", "upper"]
 Edge = Literal["lower", "upper", "both"]
+# The rule of a range that nothing but a wish has decided.
+UNDO = "undo"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,31 @@ def unnarrowed(box: Box) -> list[LedgerRow]:
     reason = "kept: a grid tries every combination once and narrows nothing"
     return [
         LedgerRow(d.name, d.range, d.range, 0, "grid", "kept", None, reason) for d in box.dimensions
+    ]
+
+
+@dataclass(frozen=True)
+class Undone:
+    """A narrowing that somebody takes back.
+
+    Attributes:
+        round: The round it opened.
+        box: Of the round before that one.
+    """
+
+    round: int
+    box: Box
+
+
+def undone(box: Box, undo: Undone) -> list[LedgerRow]:
+    """The ledger of a round that begins from an earlier box, whatever its trials would have it."""
+    reason = (
+        f"undone: the range of round {undo.round - 1} again, because somebody asked to take back "
+        f"what opened round {undo.round}"
+    )
+    return [
+        LedgerRow(d.name, undo.box[d.name], d.range, 0, UNDO, "undone", None, reason)
+        for d in box.dimensions
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from hpsearch.search import elites, posterior
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.discarding import Curves
 from hpsearch.search.landscape import Landscape
-from hpsearch.search.ledger import LedgerRow, unnarrowed
+from hpsearch.search.ledger import LedgerRow, undone, unnarrowed
 from hpsearch.search.noise import noise_of
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import decision_seed
@@ -32,6 +32,7 @@ class Known:
         validation_rows: Rows behind each score.
         control: All finished trials of the control arm and repeats of its best, in number order.
         curves: Of search trials, by their numbers.
+        confirmations: How many rounds of repeats of finalists there have been.
     """
 
     history: Callable[[], Sequence[Outcome]]
@@ -40,6 +41,7 @@ class Known:
     validation_rows: int
     control: Callable[[], Sequence[Outcome]] = tuple
     curves: Curves = lambda _numbers: {}
+    confirmations: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,16 @@ def narrow(
         outcomes: Its trials.
         known: What else is known.
     """
+    decided = _decided(design, number, box, outcomes, known)
+    if design.undone is None:
+        return decided
+    return replace(decided, ledger=tuple(undone(box, design.undone)))
+
+
+def _decided(
+    design: SearchDesign, number: int, box: Box, outcomes: Sequence[Outcome], known: Known
+) -> Narrowing:
+    """What the trials have it."""
     if design.is_grid:
         return Narrowing(tuple(unnarrowed(box)))
     if design.rule == "posterior":

@@ -93,7 +93,7 @@ class Closing:
     """What is decided when all trials of a round that have been planned are done.
 
     Attributes:
-        ledger: The ranges decided from the round, empty where none are.
+        ledger: The ranges of the next search round, empty where none are decided.
         following: The round that opens now, None after the last.
         winner: Known once the confirmation is closed, or the last round where there is none; with
             a control arm, once that is.
@@ -113,6 +113,12 @@ class Closing:
     def finished(self) -> bool:
         """Whether the search is over, with a winner or (all diverged) without."""
         return self.following is None and not self.wave
+
+    def round_after(self, done: DoneRound) -> int:
+        """The search round that the ledger is of."""
+        if self.following is not None and self.following.purpose == Purpose.SEARCH:
+            return self.following.number
+        return done.number + 1
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,8 @@ def _close_search_round(design: SearchDesign, done: DoneRound, known: Known) -> 
     if not design.confirms:
         return Closing(narrowing.ledger, None, unconfirmed_winner(known.history()))
     best = _finalists(design, known, narrowing.model)
-    return Closing(narrowing.ledger, confirmation_round(design, box, best))
+    again = confirmation_round(design, box, best, known.confirmed(), known.confirmations())
+    return Closing(narrowing.ledger, again)
 
 
 def _outcomes(design: SearchDesign, done: DoneRound, known: Known) -> Sequence[Outcome]:
@@ -205,22 +212,57 @@ def _finalists(design: SearchDesign, known: Known, model: Model | None) -> list[
 
 
 def confirmation_round(
-    design: SearchDesign, box: Box, best: Sequence[dict[str, Value]]
+    design: SearchDesign,
+    box: Box,
+    best: Sequence[dict[str, Value]],
+    earlier: Sequence[Outcome] = (),
+    rounds: int = 0,
 ) -> RoundPlan | None:
-    """The finalists over fresh seeds; None when there are none: no trial has a score."""
+    """The finalists over fresh seeds; None when there are none: no trial has a score.
+
+    Args:
+        design: The study's design.
+        box: Where the search would go on.
+        best: The finalists.
+        earlier: All repeats of earlier confirmations; none of their seeds is used again.
+        rounds: How many rounds those had.
+    """
     if not best:
         return None
-    trials = _over_seeds(design, Purpose.CONFIRMATION, best, range(design.repeats))
-    return RoundPlan(Purpose.CONFIRMATION, 1, box, trials, len(trials))
+    first = max((outcome.number for outcome in earlier), default=-1) + 1
+    seed = _first_seed(design, earlier) + design.confirmation_seeds if earlier else 0
+    seeds = range(seed, seed + design.repeats)
+    trials = _over_seeds(design, Purpose.CONFIRMATION, best, seeds, first)
+    return RoundPlan(Purpose.CONFIRMATION, rounds + 1, box, trials, len(trials))
+
+
+def _first_seed(design: SearchDesign, repeats: Sequence[Outcome]) -> int:
+    """The first seed of the newest confirmation; each has a stretch of seeds of its own."""
+    newest = max((outcome.replicate for outcome in repeats), default=0)
+    return newest - newest % design.confirmation_seeds
+
+
+def _newest_repeats(
+    design: SearchDesign, repeats: Sequence[Outcome]
+) -> tuple[int, Sequence[Outcome]]:
+    """The first seed of the newest confirmation, and its repeats by their place among its seeds."""
+    first = _first_seed(design, repeats)
+    return first, _counted_from(first, repeats)
+
+
+def _counted_from(first: int, repeats: Sequence[Outcome]) -> Sequence[Outcome]:
+    """Repeats over seeds from one on, which is then the first."""
+    return [replace(o, replicate=o.replicate - first) for o in repeats if o.replicate >= first]
 
 
 def _close_confirmation(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
     """Go on with the repeats, begin the control arm, or end with the winner."""
-    repeats = known.confirmed()
+    confirmed = known.confirmed()
+    seed, repeats = _newest_repeats(design, confirmed)
     found = _after_repeats(design, repeats)
     if isinstance(found, _Further):
-        first = max(outcome.number for outcome in repeats) + 1
-        return Closing(following=_further_round(design, done, found, first))
+        number = max(outcome.number for outcome in confirmed) + 1
+        return Closing(following=_further_round(design, done, found, number, seed))
     if found is None or design.control is None:
         return Closing(winner=found)
     return Closing(following=_control_round(design))
@@ -228,7 +270,7 @@ def _close_confirmation(design: SearchDesign, done: DoneRound, known: Known) -> 
 
 @dataclass(frozen=True)
 class _Further:
-    """Who meets which seeds next."""
+    """Who meets which seeds next, counted from the first of the confirmation."""
 
     configurations: Sequence[dict[str, Value]]
     seeds: Sequence[int]
@@ -258,11 +300,11 @@ def _after_repeats(design: SearchDesign, repeats: Sequence[Outcome]) -> _Further
 
 
 def _further_round(
-    design: SearchDesign, done: DoneRound, further: _Further, first: int
+    design: SearchDesign, done: DoneRound, further: _Further, number: int, seed: int
 ) -> RoundPlan:
-    """Another round of repeats, numbered from `first` on; the control's meet the same seeds."""
-    configurations, seeds = further.configurations, further.seeds
-    trials = _over_seeds(design, Purpose.CONFIRMATION, configurations, seeds, first)
+    """Another round of repeats, from a number on; the control's meet the confirmation's seeds."""
+    seeds = [seed + place for place in further.seeds]
+    trials = _over_seeds(design, Purpose.CONFIRMATION, further.configurations, seeds, number)
     return RoundPlan(done.purpose, done.number + 1, done.box, trials, len(trials))
 
 
@@ -312,7 +354,10 @@ def _control_trial(
 
 def _close_control(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
     """Repeat the control's best as those of the search were, then compare the winners."""
-    trials, repeats = _control_outcomes(design, known)
+    seed, confirmed = _newest_repeats(design, known.confirmed())
+    outcomes = known.control()
+    trials = [o for o in outcomes if o.number < design.planned]
+    repeats = _counted_from(seed, outcomes[len(trials) :])
     found: _Further | Winner | None
     if done.number == 1:
         best = _control_finalists(design, known, trials)
@@ -320,22 +365,12 @@ def _close_control(design: SearchDesign, done: DoneRound, known: Known) -> Closi
     else:
         found = _after_repeats(design, repeats)
     if isinstance(found, _Further):
-        first = max((o.number for o in repeats), default=design.planned - 1) + 1
-        return Closing(following=_further_round(design, done, found, first))
-    confirmed = known.confirmed()
+        number = max((o.number for o in repeats), default=design.planned - 1) + 1
+        return Closing(following=_further_round(design, done, found, number, seed))
     winner = _after_repeats(design, confirmed)
     if isinstance(winner, _Further):
         raise TypeError("the control arm was begun before the confirmation was over")
     return Closing(winner=winner, control=compare(design, (winner, found), (confirmed, repeats)))
-
-
-def _control_outcomes(
-    design: SearchDesign, known: Known
-) -> tuple[Sequence[Outcome], Sequence[Outcome]]:
-    """Trials of the control arm, and repeats of its best."""
-    outcomes = known.control()
-    trials = [o for o in outcomes if o.number < design.planned]
-    return trials, outcomes[len(trials) :]
 
 
 def _control_finalists(
@@ -387,7 +422,7 @@ def _points(
     rng = np.random.default_rng(seed)
     try:
         landscape, _ = fitted_landscape(design, known, model)
-        if number == 1:
+        if number == 1 and design.rule == "posterior":
             # Nothing has been narrowed yet, but an edge may be open, and the limits lie beyond.
             box = box_of(posterior.narrow(box, landscape, 0, rng))
         return propose(box, landscape, count, rng)

@@ -42,7 +42,7 @@ from hpsearch.study_file import overridden
 _STUDIES, *_STUDY_PARTS = STUDY_TABLES
 _TRIALS, *_TRIAL_PARTS = TRIAL_TABLES
 # What refers to our study and is small, then what refers to our trials.
-_OUR_STUDY_PARTS = (tables.worker, tables.round_, tables.ledger)
+_OUR_STUDY_PARTS = (tables.amendment, tables.worker, tables.round_, tables.ledger)
 _OUR_TRIAL_PARTS = (tables.epoch, tables.diagnosis, tables.attempt, tables.opening)
 # The mirror's row says how far the copy in one MLflow is, for the database it was made from.
 LEFT_OUT = (tables.mirror,)

@@ -25,6 +25,7 @@ from hpsearch.states import FINISHED, UNFINISHED, TrialState
 from hpsearch.store import tables
 from hpsearch.store.bulk import optuna_has
 from hpsearch.store.database import check_address, check_schema, clock
+from hpsearch.store.documents import legible
 from hpsearch.store.driver_errors import explained
 from hpsearch.store.engine import (
     BUSY_SECONDS,
@@ -37,6 +38,7 @@ from hpsearch.store.engine import (
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.read_only import reading_uri
 from hpsearch.store.results import OPTUNA_STATE
+from hpsearch.store.studies import amendments_of
 from hpsearch.store.tables import AttemptOutcome, RoundState
 from hpsearch.store.workers import may_be_alive
 
@@ -117,6 +119,15 @@ class Suspects:
     said: str
     trials: tuple[str, ...]
     harmful: bool = True
+
+
+@dataclass(frozen=True)
+class ShortStudy:
+    """A complete study with fewer search rounds than an amendment gave it."""
+
+    study: str
+    rounds: int
+    given: int
 
 
 @dataclass(frozen=True)
@@ -249,6 +260,27 @@ class Inspection:
         taken = "not finished, and Optuna's state says otherwise"
         found.append(_suspects(self._connection, taken, _optuna_differs(UNFINISHED), harmful=False))
         return [suspects for kind in found for suspects in kind]
+
+    def short_studies(self) -> list[ShortStudy]:
+        """Complete studies that were given more rounds than they have."""
+        study, round_ = tables.study.c, tables.round_.c
+        rows = self._connection.execute(
+            select(study.id, study.name, func.max(round_.number).label("rounds"))
+            .join(tables.round_, round_.study_id == study.id)
+            .where(study.state == "complete", round_.purpose == Purpose.SEARCH)
+            .group_by(study.id, study.name)
+            .order_by(study.id)
+        ).all()
+        found = [
+            ShortStudy(row.name, row.rounds, self._given_rounds(row.name, row.id)) for row in rows
+        ]
+        return [short for short in found if short.given > short.rounds]
+
+    def _given_rounds(self, study: str, study_id: int) -> int:
+        """The most rounds that an amendment gives a study."""
+        with legible(study):
+            amendments = amendments_of(self._connection, study_id)
+        return max((amendment.change.rounds or 0 for amendment in amendments), default=0)
 
     def workers(self) -> tuple[int, list[MissingWorker]]:
         """How many workers of unfinished studies are alive, and those that seem to be gone."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from hpsearch.errors import LeaseLostError
+from hpsearch.errors import LeaseLostError, UserError
 from hpsearch.search.sampling import encoded
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.space import Value
@@ -20,8 +20,8 @@ from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.documents import box_text, values_from, values_text
 from hpsearch.store.leases import Claim, ClaimedTrial, end_attempts
 from hpsearch.store.results import TrialResult, write_results
-from hpsearch.store.rounds import new_token, optuna_distributions, optuna_name
-from hpsearch.store.studies import StoredStudy
+from hpsearch.store.rounds import lock_study, new_token, optuna_distributions, optuna_name
+from hpsearch.store.studies import StoredStudy, study_at
 from hpsearch.store.tables import AttemptOutcome
 
 
@@ -55,6 +55,9 @@ def begin_opening(
 
     Returns:
         None where the figure is known and the split is not to be opened again.
+
+    Raises:
+        UserError: If the study was extended since it was read.
     """
     sibling = optuna_name(study.name, Purpose.FINAL)
     optuna_id = database.call(lambda: database.storage.find_or_create_study(sibling))
@@ -63,25 +66,34 @@ def begin_opening(
     def begin(called_again: bool) -> Opening | None:
         with database.writing(durable=True) as connection:
             # One after the other: two processes that open at once share one opening.
-            connection.execute(
-                select(tables.study.c.id).where(tables.study.c.id == study.id).with_for_update()
-            )
+            lock_study(connection, study.id)
             # A connection that broke may have broken after the commit.
             held = _held(connection, study, token) if called_again else None
             if held is not None:
                 return held
             if not again and figure(connection, study.id) is not None:
                 return None
-            opening = _unfinished(connection, study.id)
-            opening = opening or _record(connection, database, study, optuna_id)
+            opening = unfinished_opening(connection, study.id)
+            opening = opening or _record(connection, database, _won(connection, study), optuna_id)
             return _lease(connection, database.storage, study, opening, worker_id, token)
 
     return database.call_knowing(begin)
 
 
+def _won(connection: Connection, study: StoredStudy) -> StoredStudy:
+    """The study with its winner of this moment, by which it may have been extended."""
+    now = study_at(connection, study)
+    if now.winner is None:
+        raise UserError(
+            f"{study.name}: was given further rounds meanwhile, so its winner is not known yet; "
+            f"`hpsearch start {study.name}` goes on with it"
+        )
+    return now
+
+
 def _held(connection: Connection, study: StoredStudy, token: int) -> Opening | None:
     """The opening whose final trial is leased with this token."""
-    opening = _unfinished(connection, study.id)
+    opening = unfinished_opening(connection, study.id)
     if opening is None:
         return None
     columns = tables.trial.c
@@ -90,7 +102,7 @@ def _held(connection: Connection, study: StoredStudy, token: int) -> Opening | N
     return None if trial is None else _as_opening(study, opening, trial, token)
 
 
-def _unfinished(connection: Connection, study_id: int) -> Row[Any] | None:
+def unfinished_opening(connection: Connection, study_id: int) -> Row[Any] | None:
     """The opening that has no result yet; there is one at most."""
     columns = tables.opening.c
     mine = (columns.study_id == study_id) & columns.finished.is_(None)
@@ -150,13 +162,28 @@ def test_figure(database: Database, study_id: int) -> dict[str, Any] | None:
 
 def figure(connection: Connection, study_id: int) -> dict[str, Any] | None:
     """`test_figure` inside a transaction of the caller."""
-    rows: Sequence[Row[Any]] = connection.execute(
-        select(tables.opening)
-        .where(tables.opening.c.study_id == study_id)
-        .order_by(tables.opening.c.number)
+    columns, trial = tables.opening.c, tables.trial.c
+    rows = connection.execute(
+        select(columns.result, trial["values"].label("tested"))
+        .join(tables.trial, trial.id == columns.trial_id)
+        .where(columns.study_id == study_id)
+        .order_by(columns.number)
     ).all()
-    results = [json.loads(row.result) for row in rows if row.result]
-    return {**results[-1], "openings": len(rows)} if results else None
+    known = [row for row in rows if row.result]
+    if not known:
+        return None
+    tested = json.loads(known[-1].tested)
+    return {
+        **json.loads(known[-1].result),
+        "values": tested,
+        "earlier_winner": tested != _winners_values(connection, study_id),
+        "openings": len(rows),
+    }
+
+
+def _winners_values(connection: Connection, study_id: int) -> dict[str, Any] | None:
+    winner = connection.scalar(select(tables.study.c.winner).where(tables.study.c.id == study_id))
+    return json.loads(winner)["values"] if winner else None
 
 
 def _record(

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
+from hpsearch.search.amendments import Amendment
 from hpsearch.search.elites import elites
 from hpsearch.search.noise import noise_of
 from hpsearch.search.selection import wilson_interval
@@ -60,6 +61,7 @@ def study_document(database: Database, study: StoredStudy) -> JSON:
         "test": test,
         "has_test_rows": now.spec.holds_out,
         "failures": failures,
+        "amendments": [_amendment(amendment) for amendment in now.amendments],
         "seconds": seconds,
     }
 
@@ -126,7 +128,7 @@ def _elite_numbers(
     noise = noise_of(
         found,
         repeats,
-        common=study.spec.seeds == "common",
+        common=study.spec.seeds != "fresh",
         validation_rows=study.validation_rows,
     )
     return {outcome.number for outcome in elites(found, noise)}
@@ -147,14 +149,15 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         ).one_or_none()
         states = _counted(connection, tables.trial.c.round_id == row.id) if row else {}
         best = _best_score(connection, study.id)
+        searched = study.spec.trials * _newest_round(connection, study.id)
         repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
         finished = sum(states.get(state, 0) for state in FINISHED)
         control = _control_work(connection, study, row, finished)
-    done, trials = study.spec.planned_trials, study.spec.trials
+    done = searched
     if row is not None and row.purpose == Purpose.SEARCH:
-        done = trials * (row.number - 1) + finished
+        done = searched - study.spec.trials + finished
     elif row is not None and row.purpose == Purpose.REPEAT:
-        done, repeats = trials * row.number, _repeats(states)
+        repeats = _repeats(states)
     return {
         "best_score": best,
         "purpose": row.purpose if row else None,
@@ -254,6 +257,12 @@ def _counted(connection: Connection, which: ColumnElement[bool]) -> dict[str, in
     state = tables.trial.c.state
     rows = connection.execute(select(state, func.count()).where(which).group_by(state))
     return {name: int(count) for name, count in rows}
+
+
+def _newest_round(connection: Connection, study_id: int) -> int:
+    round_ = tables.round_.c
+    mine = (round_.study_id == study_id) & (round_.purpose == Purpose.SEARCH)
+    return int(connection.scalar(select(func.max(round_.number)).where(mine)) or 0)
 
 
 def _control_work(
@@ -420,6 +429,17 @@ def _failures(connection: Connection, study_id: int) -> list[JSON]:
         .order_by(count.desc(), trial.message)
     )
     return [{"message": message, "count": number} for message, number in rows]
+
+
+def _amendment(amendment: Amendment) -> JSON:
+    change = amendment.change
+    return {
+        "after_round": amendment.place.round,
+        "rounds": change.rounds,
+        "limits": {name: list(ends) for name, ends in change.limits.items()},
+        "undo": change.undo,
+        "made": _moment(amendment.made),
+    }
 
 
 def _repeats(states: dict[str, int]) -> JSON | None:

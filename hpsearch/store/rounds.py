@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from hpsearch.errors import LeaseLostError
 from hpsearch.search.discarding import METRIC, Points
@@ -157,7 +169,10 @@ def insert_trials(
 def insert_ledger(
     connection: Connection, study_id: int, round_number: int, rows: Sequence[LedgerRow]
 ) -> None:
-    """Write why each range of a round is what it is."""
+    """Write why each range of a round is what it is; a round is decided anew with an amendment."""
+    columns = tables.ledger.c
+    mine = (columns.study_id == study_id) & (columns.round == round_number)
+    connection.execute(delete(tables.ledger).where(mine))
     documents = [
         {
             "study_id": study_id,
@@ -174,8 +189,7 @@ def insert_ledger(
         }
         for position, row in enumerate(rows)
     ]
-    if documents:
-        connection.execute(insert(tables.ledger), documents)
+    connection.execute(insert(tables.ledger), documents)
 
 
 # --------------------------------------------------------------------- closing
@@ -216,10 +230,11 @@ def _taken(database: Database, study_id: int, worker_id: int, token: int) -> Clo
         ).one_or_none()
         if row is None:
             return None
-        return ClosingTask(token, study_id, row.id, _done(connection, row))
+        return ClosingTask(token, study_id, row.id, done_round(connection, row))
 
 
-def _done(connection: Connection, row: Any) -> DoneRound:
+def done_round(connection: Connection, row: Row[Any]) -> DoneRound:
+    """A round whose trials so far are done, from its row."""
     mine = tables.trial.c.round_id == row.id
     count = select(func.count()).select_from(tables.trial).where(mine)
     return DoneRound(
@@ -233,56 +248,94 @@ def _done(connection: Connection, row: Any) -> DoneRound:
     )
 
 
-@retried
 def write_closing(database: Database, task: ClosingTask, declared: Box, closing: Closing) -> None:
     """Store what was decided: the ledger, the next wave, round or winner; all or nothing.
 
     Raises:
-        LeaseLostError: If the close took so long that somebody else has done it.
+        LeaseLostError: If the close took so long that somebody else has done it, or if the study
+            was amended meanwhile.
     """
-    if closing.wave:
-        _write_wave(database, task, declared, closing)
-        return
+
+    def write(again: bool) -> None:
+        optuna_id = _optuna_study_for(database, task, closing)
+        with database.writing(durable=True) as connection:
+            lock_study(connection, task.study_id)
+            # A connection that broke may have broken after the commit.
+            if again and _is_written(connection, task):
+                return
+            if closing.wave:
+                _write_wave(connection, database.storage, task, optuna_id, declared, closing)
+            else:
+                _write_end(connection, database.storage, task, optuna_id, declared, closing)
+
+    database.call_knowing(write)
+
+
+def _optuna_study_for(database: Database, task: ClosingTask, closing: Closing) -> int:
+    """Optuna's study for the trials that are planned, or for the round's own."""
     following = closing.following
-    optuna_id = _sibling_study(database, task.study_id, following.purpose) if following else None
-    with database.writing(durable=True) as connection:
-        if _has_closed(connection, task):
-            return
-        when = clock(connection)
-        _settle(connection, task, state=tables.RoundState.CLOSED, closed=when)
-        insert_ledger(connection, task.study_id, task.done.number + 1, closing.ledger)
-        if following is not None and optuna_id is not None:
-            insert_round(
-                connection, database.storage, task.study_id, optuna_id, declared, following
-            )
-        if closing.finished:
-            winner = winner_text(closing.winner, closing.control) if closing.winner else None
-            connection.execute(
-                update(tables.study)
-                .where(tables.study.c.id == task.study_id)
-                .values(state="complete", winner=winner, completed=when)
-            )
+    purpose = task.done.purpose if following is None else following.purpose
+    return _sibling_study(database, task.study_id, purpose)
 
 
-def _write_wave(database: Database, task: ClosingTask, declared: Box, closing: Closing) -> None:
-    """Add trials to a round that goes on."""
-    optuna_id = _sibling_study(database, task.study_id, task.done.purpose)
-    with database.writing(durable=True) as connection:
-        open_again = {"closing_token": None, "closing_until": None, "closing_worker_id": None}
-        _settle(connection, task, bands=bands_text(closing.bands), **open_again)
-        place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
-        insert_trials(connection, database.storage, place, task.done.box, declared, closing.wave)
+def _is_written(connection: Connection, task: ClosingTask) -> bool:
+    """Whether the round is closed by this task, or has the wave that it planned."""
+    round_, trial = tables.round_.c, tables.trial.c
+    closed = (round_.state == tables.RoundState.CLOSED) & (round_.closing_token == task.token)
+    mine = select(round_.id).where(round_.id == task.round_id, closed)
+    if connection.execute(mine).first() is not None:
+        return True
+    trials = select(func.count()).where(trial.round_id == task.round_id)
+    return connection.execute(trials).scalar_one() > task.done.finished
 
 
-def _has_closed(connection: Connection, task: ClosingTask) -> bool:
-    """Whether the task was done already: the connection may have broken after the commit."""
-    round_ = tables.round_.c
-    closed = select(round_.id).where(
-        round_.id == task.round_id,
-        round_.closing_token == task.token,
-        round_.state == tables.RoundState.CLOSED,
+def _write_end(
+    connection: Connection,
+    storage: BulkStorage,
+    task: ClosingTask,
+    optuna_id: int,
+    declared: Box,
+    closing: Closing,
+) -> None:
+    """Close the round, and open the next or name the winner."""
+    when = clock(connection)
+    _settle(connection, task, state=tables.RoundState.CLOSED, closed=when)
+    if closing.ledger:
+        number = closing.round_after(task.done)
+        insert_ledger(connection, task.study_id, number, closing.ledger)
+    if closing.following is not None:
+        insert_round(connection, storage, task.study_id, optuna_id, declared, closing.following)
+        return
+    winner = winner_text(closing.winner, closing.control) if closing.winner else None
+    connection.execute(
+        update(tables.study)
+        .where(tables.study.c.id == task.study_id)
+        .values(state="complete", winner=winner, completed=when)
     )
-    return connection.execute(closed).first() is not None
+
+
+def _write_wave(
+    connection: Connection,
+    storage: BulkStorage,
+    task: ClosingTask,
+    optuna_id: int,
+    declared: Box,
+    closing: Closing,
+) -> None:
+    """Add trials to a round that goes on."""
+    open_again = {"closing_token": None, "closing_until": None, "closing_worker_id": None}
+    _settle(connection, task, bands=bands_text(closing.bands), **open_again)
+    place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
+    insert_trials(connection, storage, place, task.done.box, declared, closing.wave)
+
+
+def lock_study(connection: Connection, study_id: int) -> None:
+    """Hold the study's row: whoever changes what the study does next comes one after the other.
+
+    Rows may still be added that refer to it.
+    """
+    mine = tables.study.c.id == study_id
+    connection.execute(select(tables.study.c.id).where(mine).with_for_update(key_share=True))
 
 
 def _settle(connection: Connection, task: ClosingTask, **values: Any) -> None:
@@ -401,6 +454,16 @@ def points_of(connection: Connection, which: ColumnElement[bool]) -> dict[int, P
             made = step * updates // max(ends[number], 1)
             found.setdefault(number, []).append((made, accuracy))
     return {number: tuple(points) for number, points in found.items()}
+
+
+@retried
+def count_rounds(database: Database, study_id: int, purpose: Purpose) -> int:
+    """How many rounds of a purpose there are."""
+    columns = tables.round_.c
+    mine = (columns.study_id == study_id) & (columns.purpose == purpose)
+    count = select(func.count()).select_from(tables.round_).where(mine)
+    with database.reading() as connection:
+        return int(connection.execute(count).scalar_one())
 
 
 def _ready(database: Database, study_id: int, token: int) -> bool:

@@ -6,6 +6,7 @@ import difflib
 import json
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -16,6 +17,7 @@ from hpsearch.errors import (
     OldDatabaseError,
     UnknownStudyError,
 )
+from hpsearch.search.amendments import Amendment, Change, Place, amended
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import declared
 from hpsearch.search.rounds import first_round
@@ -34,7 +36,7 @@ class StoredStudy:
     Attributes:
         id: Its row.
         name: Its name, also that of the Optuna study.
-        spec: The study file, checked.
+        begun: The study file, checked, as the study was begun with it.
         source: The study file's text.
         data_fingerprint: SHA-256 of the prepared rows; every worker's must be the same.
         validation_rows: Rows behind each score.
@@ -44,11 +46,12 @@ class StoredStudy:
             "control"; None until then, and in a complete study in which no trial had a score.
         created: Seconds since 1970.
         completed: Seconds since 1970, None while running.
+        amendments: What was changed since it was begun, oldest first.
     """
 
     id: int
     name: str
-    spec: StudySpec
+    begun: StudySpec
     source: str
     data_fingerprint: str
     validation_rows: int
@@ -57,6 +60,12 @@ class StoredStudy:
     winner: dict[str, Any] | None
     created: float
     completed: float | None
+    amendments: tuple[Amendment, ...] = ()
+
+    @cached_property
+    def spec(self) -> StudySpec:
+        """The study with all its amendments."""
+        return amended(self.begun, self.amendments)
 
     @property
     def winner_values(self) -> dict[str, Value]:
@@ -130,7 +139,7 @@ def refresh_report(
     """
     if spec.report == study.spec.report:
         return study
-    document = json.dumps(study.spec.model_copy(update={"report": spec.report}).document())
+    document = json.dumps(study.begun.model_copy(update={"report": spec.report}).document())
     with database.writing() as connection:
         connection.execute(
             update(tables.study)
@@ -145,7 +154,7 @@ def find_study(database: Database, name: str) -> StoredStudy | None:
     """The study of this name, or None."""
     with database.reading() as connection:
         row = _row(connection, name)
-    return None if row is None else _stored(row)
+        return None if row is None else _stored(connection, row)
 
 
 def stored_study(url: str, name: str, *, migrate: bool = False) -> StoredStudy | None:
@@ -176,6 +185,23 @@ def study_at(connection: Connection, study: StoredStudy) -> StoredStudy:
         state=row.state,
         winner=json.loads(row.winner) if row.winner else None,
         completed=row.completed,
+        amendments=amendments_of(connection, study.id),
+    )
+
+
+def amendments_of(connection: Connection, study_id: int) -> tuple[Amendment, ...]:
+    """A study's amendments, oldest first."""
+    columns = tables.amendment.c
+    rows = connection.execute(
+        select(tables.amendment).where(columns.study_id == study_id).order_by(columns.number)
+    )
+    return tuple(
+        Amendment(
+            Place(row.round, bool(row.search_over)),
+            Change.from_document(json.loads(row.document)),
+            row.made,
+        )
+        for row in rows
     )
 
 
@@ -216,20 +242,21 @@ def _row(connection: Connection, name: str) -> Row[Any] | None:
     return connection.execute(select(tables.study).where(tables.study.c.name == name)).one_or_none()
 
 
-def _stored(row: Row[Any]) -> StoredStudy:
+def _stored(connection: Connection, row: Row[Any]) -> StoredStudy:
     with legible(row.name):
-        spec = StudySpec.from_document(json.loads(row.spec))
-        winner = json.loads(row.winner) if row.winner else None
-    return StoredStudy(
-        id=row.id,
-        name=row.name,
-        spec=spec,
-        source=row.source,
-        data_fingerprint=row.data_fingerprint,
-        validation_rows=row.validation_rows,
-        keep_sealed=row.keep_sealed,
-        state=row.state,
-        winner=winner,
-        created=row.created,
-        completed=row.completed,
-    )
+        study = StoredStudy(
+            id=row.id,
+            name=row.name,
+            begun=StudySpec.from_document(json.loads(row.spec)),
+            source=row.source,
+            data_fingerprint=row.data_fingerprint,
+            validation_rows=row.validation_rows,
+            keep_sealed=row.keep_sealed,
+            state=row.state,
+            winner=json.loads(row.winner) if row.winner else None,
+            created=row.created,
+            completed=row.completed,
+            amendments=amendments_of(connection, row.id),
+        )
+        study.spec  # noqa: B018 - amendments that make no study are not legible either
+    return study

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 # The newest migration; a test holds it equal to the head of `migrations/versions`.
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 VERSION_TABLE = "hpsearch_alembic_version"
 
 
@@ -69,6 +69,21 @@ study = Table(
     Column("created", Double, nullable=False),
     Column("completed", Double),
     CheckConstraint("state IN ('running', 'complete')", name="hpsearch_study_state"),
+)
+
+# What was changed of a study after it was begun; `study.spec` stays as it was.
+amendment = Table(
+    "hpsearch_amendment",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("hpsearch_study.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    # It counts from the close of this search round on or, made later, once the search is over.
+    Column("round", Integer, nullable=False),
+    Column("search_over", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("made", Double, nullable=False),
+    UniqueConstraint("study_id", "number", name="hpsearch_amendment_once"),
 )
 
 round_ = Table(

@@ -225,9 +225,9 @@ def figure_measurements(
 def _study_params(study: StoredStudy) -> dict[str, str]:
     """The study file's values, `[training] epochs` as `training.epochs`.
 
-    Without [report], which may change, as MLflow's params may not.
+    Without [report] and without amendments, which may change, as MLflow's params may not.
     """
-    document = study.spec.written_out()
+    document = study.begun.written_out()
     document.pop("name")
     document["space"] = {name: text(range_) for name, range_ in document["space"].items()}
     params: dict[str, str] = {}

@@ -74,7 +74,7 @@ class StudyCopy:
         self._settled_to = 0  # every round up to this row is copied for good
         self._settled: set[int] = set()
         self._signature: object = None
-        self._drawn: set[FigureName] = set()  # each once, when it is as it will stay
+        self._drawn: dict[FigureName, int] = {}  # of how many rounds, when it is as it will stay
         self._figures: dict[str, bytes] = {}
         self._row_written = 0.0
         self._finished = 0  # finished trials at the last look
@@ -167,11 +167,14 @@ class StudyCopy:
     # -------------------------------------------------------------------------- parts
 
     def _attach_figures(self, experiment: Experiment, root: KnownRun) -> None:
-        final = study_run.final_figures(self._database, self._study)
-        new = [name for name in final if name not in self._drawn]
+        final, rounds = (
+            study_run.final_figures(self._database, self._study),
+            self._study.spec.rounds,
+        )
+        new = [name for name in final if self._drawn.get(name) != rounds]
         if new:
             self._figures |= study_run.figures(self._database, self._study, new)
-            self._drawn |= set(new)
+            self._drawn |= dict.fromkeys(new, rounds)
         for name, picture in self._figures.items():
             experiment.write_bytes(root, name, picture)
 

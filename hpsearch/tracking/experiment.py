@@ -33,7 +33,7 @@ class KnownRun:
     """A run that is in MLflow.
 
     Attributes:
-        logged: (metric, step) of what its history holds; read when first needed.
+        logged: Values by (metric, step), of what its history holds; read when first needed.
         files: Artifacts written by this process, by name: a text, or the digest of bytes.
     """
 
@@ -43,7 +43,7 @@ class KnownRun:
     tags: dict[str, str]
     params: set[str]
     metrics: set[str]
-    logged: set[tuple[str, int]] | None = None
+    logged: dict[tuple[str, int], float] | None = None
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -160,12 +160,12 @@ class Experiment:
         run.tags |= changed
 
     def log(self, run: KnownRun, measurements: Iterable[Measurement]) -> None:
-        """Add points that the run's history does not have yet."""
+        """Add points that the run's history does not have yet, or has with another value."""
         logged = self._history(run)
-        new = [m for m in measurements if (m.key, m.step) not in logged]
+        new = [m for m in measurements if logged.get((m.key, m.step)) != m.value]
         if new:
             self._client.log_batch(run.run_id, metrics=_metrics(new))
-            logged |= {(m.key, m.step) for m in new}
+            logged |= {(m.key, m.step): m.value for m in new}
 
     def set_status(self, run: KnownRun, status: str, end: int | None = None) -> None:
         """End a run, or let it go on."""
@@ -198,12 +198,14 @@ class Experiment:
         tags = {KEY_TAG: content.key, KIND_TAG: content.kind, ORIGIN_TAG: self._origin}
         tags |= content.tags | ({} if parent is None else {PARENT_TAG: parent.run_id})
         run = self._client.create_run(self.id, content.start, tags, content.name)
-        return KnownRun(run.info.run_id, content.kind, "RUNNING", tags, set(), set(), set())
+        return KnownRun(run.info.run_id, content.kind, "RUNNING", tags, set(), set(), {})
 
-    def _history(self, run: KnownRun) -> set[tuple[str, int]]:
+    def _history(self, run: KnownRun) -> dict[tuple[str, int], float]:
         if run.logged is None:
             histories = (self._client.get_metric_history(run.run_id, k) for k in run.metrics)
-            run.logged = {(m.key, m.step) for history in histories for m in history}
+            points = [m for history in histories for m in history]
+            points.sort(key=lambda point: point.timestamp)
+            run.logged = {(m.key, m.step): m.value for m in points}
         return run.logged
 
 

@@ -124,7 +124,9 @@ def _result(study: JSON) -> list[str]:
         low, high = test["interval"]
         openings = test["openings"]
         times = "once" if openings == 1 else f"{openings} times"
-        lines += ["", f"**Test**: {test['metric']} {test['score']:.4f} [{low:.4f}, {high:.4f}], "]
+        whose = " of the earlier winner" if test.get("earlier_winner") else ""
+        figure = f"{test['metric']}{whose} {test['score']:.4f} [{low:.4f}, {high:.4f}], "
+        lines += ["", f"**Test**: {figure}"]
         lines[-1] += f"the test split was opened {times}"
     return lines
 

@@ -17,6 +17,7 @@ from hpsearch.tracking.experiment import Experiment, KnownRun
 
 # The folder of figures among the artifacts.
 _FIGURES = "figures"
+_AFTER_THE_SEARCH = (Purpose.CONFIRMATION, Purpose.CONTROL)
 
 
 def update(
@@ -50,15 +51,17 @@ def update(
 
 
 def final_figures(database: Database, study: StoredStudy) -> list[FigureName]:
-    """The study's figures that are as they will stay: no trial they show will come any more."""
+    """The study's figures that are as they will stay, unless it is given further rounds."""
     wanted = list(study.spec.figures)
     if study.completed is not None:
         return wanted
-    rounds = {(row.purpose, row.number) for row in rounds_after(database, study.id, 0)}
-    if (Purpose.CONTROL, 2) in rounds:
-        return wanted
-    searched = (Purpose.CONFIRMATION, 1) in rounds
-    return [name for name in wanted if searched and name != "control"]
+    rounds = rounds_after(database, study.id, 0)
+    searched = max(row.number for row in rounds if row.purpose == Purpose.SEARCH)
+    newest = rounds[-1]
+    if searched < study.spec.rounds or newest.purpose not in _AFTER_THE_SEARCH:
+        return []
+    controlled = newest.purpose == Purpose.CONTROL and newest.number > 1
+    return [name for name in wanted if controlled or name != "control"]
 
 
 def figures(

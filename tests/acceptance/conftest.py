@@ -33,11 +33,15 @@ epochs = 30
 learning_rate = { low = 1e-4, high = 1e-2, scale = "log" }
 weight_decay = { low = 1e-8, high = 1e-4, scale = "log" }
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 2
 trials = 40
 [confirmation]
 finalists = 2
 seeds = 3
+most_seeds = 3
+winner_seeds = 0
 """
 
 SMALL_STUDY = """
@@ -54,11 +58,15 @@ learning_rate = { low = 1e-3, high = 1e-1, scale = "log" }
 batch_size = { low = 8, high = 32 }
 activation = { choices = ["relu", "tanh"] }
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 2
 trials = 8
 [confirmation]
 finalists = 2
 seeds = 2
+most_seeds = 2
+winner_seeds = 0
 """
 
 
@@ -82,6 +90,8 @@ sampler = "grid"
 [confirmation]
 finalists = 2
 seeds = 2
+most_seeds = 2
+winner_seeds = 0
 """
 
 

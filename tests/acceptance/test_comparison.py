@@ -7,7 +7,7 @@ import pytest
 from tests.acceptance.conftest import GRID_STUDY, Command
 
 LOCAL = ("--tracking", "none")
-COMPARISON = GRID_STUDY.replace("finalists = 2\nseeds = 2", "finalists = 0")
+COMPARISON = GRID_STUDY.partition("[confirmation]")[0] + "[confirmation]\nfinalists = 0\n"
 REPRODUCTION = COMPARISON.replace("limit = 300", 'limit = 300\nsplit = "all"')
 
 

@@ -22,7 +22,11 @@ STUDY_MISTAKES = [
     ('"adam"', '"adamm"', ["[training] optimizer", "adamm", "did you mean 'adam'"]),
     ('name = "digits"', 'name = "a/b"', ["a/b", "a name starts with"]),
     ("seed = 0", "seed = ", ["not a TOML file", "line 3"]),
-    ('scale = "log" }', 'scale = "lg" }', ["[space] learning_rate.scale", "did you mean 'log'"]),
+    (
+        '"log", limits = [1e-7',
+        '"lg", limits = [1e-7',
+        ["[space] learning_rate.scale", "did you mean 'log'"],
+    ),
     (
         "[space]",
         '[space]\noptimizer = { choices = [{ name = "sgd", momentm = 0.9 }] }',

@@ -36,6 +36,32 @@ def test_json_is_one_document_and_adds_up(hpsearch: Command):
     assert document == hpsearch.json("show", "small")
 
 
+def test_what_nobody_chose_is_planned_in_waves_narrowed_by_the_posterior_and_raced(
+    hpsearch: Command,
+):
+    """A file with a space and sizes: the ledger has the rule, the winner seeds of its own."""
+    text = """
+name = "plain"
+[data]
+source = "moons"
+samples = 200
+[model]
+hidden = [4]
+[training]
+epochs = 3
+[space]
+learning_rate = { low = 1e-4, high = 1e-2, scale = "log", limits = [1e-5, 1.0] }
+[search]
+rounds = 2
+trials = 24
+"""
+    document = hpsearch.json("start", hpsearch.write("plain.toml", text), *LOCAL)
+    assert document["winner"]["seeds"] == 5
+    assert document["confirmation"]["finished"] >= 10 * 4 + 5
+    rules = {row["rule"] for row in hpsearch.json("ranges", "plain") if row["round"] > 1}
+    assert rules == {"box of the posterior's maxima"}
+
+
 def test_a_finished_study_says_so(small: Command):
     """`start` on a finished study trains nothing, opens nothing, and shows the result."""
     before = small.json("show", "small")

@@ -15,8 +15,10 @@ import hpsearch.store.inspection
 from hpsearch.diagnosis import diagnose
 from hpsearch.errors import ForeignDatabaseError, NoStudiesError
 from hpsearch.findings import Commands, Verdict, worst
+from hpsearch.search.amendments import Change
 from hpsearch.states import TrialState
 from hpsearch.store import tables
+from hpsearch.store.amendments import amend
 from hpsearch.store.bulk import models
 from hpsearch.store.claims import claim
 from hpsearch.store.database import open_database
@@ -160,6 +162,18 @@ def test_waiting_trials_in_a_closed_round_are_wrong(database_url, database):
         "search 0, search 1, search 2 and 9 others: not finished in a round that is closed"
     )
     assert found.verdict == Verdict.WRONG
+
+
+def test_a_study_that_ended_before_its_last_round_is_wrong(database_url, database, finished_study):
+    """Complete with fewer rounds than an amendment gave it, it would never go on."""
+    amend(database, finished_study, lambda *_: Change(undo=2))
+    assert not_ok(look(database_url)) == []
+    with database.writing() as connection:
+        connection.execute(update(tables.amendment).values(document='{"rounds": 4}'))
+    (found,) = not_ok(look(database_url))
+    assert (found.check, found.verdict) == ("rows", Verdict.WRONG)
+    assert found.said == "is complete after 2 rounds, and was given 4"
+    assert found.command == "hpsearch start small --name small-again"
 
 
 @pytest.mark.usefixtures("study")

@@ -53,8 +53,11 @@ STUDY = {
         "openings": int,
         "trainings": int,
         "scores": [float],
+        "values": VALUES,
+        "earlier_winner": bool,
     },
     "failures": [],
+    "amendments": [],
     "has_test_rows": bool,
     "seconds": float,
 }

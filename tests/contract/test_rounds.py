@@ -37,6 +37,7 @@ from hpsearch.store.rounds import release_closing, take_closing, write_closing
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import process_identity, recover_dead_workers, worker_stopped
 from hpsearch.worker import WorkerOptions, close_finished_round, run_worker
+from tests.contract.conftest import complete
 
 
 def counts(database):
@@ -261,6 +262,21 @@ def test_elites_are_known_once_their_noise_is_measured(database, make_study, wor
     assert seen["search", 1] is seen["repeat", 1] is None
     assert seen["search", 2] == seen["confirmation", 1]
     assert {row["elites"] for row in rows} == {len(seen["search", 2])}
+
+
+@pytest.mark.parametrize("narrowing", ["elites", "posterior"])
+def test_elites_are_those_of_the_ledger_where_seeds_are_shared(
+    database, make_study, work, quick_objective, narrowing
+):
+    """By a wave or by a block of its trials: what a seed does to all alike is no noise."""
+
+    class Lucky(quick_objective):
+        def result(self, values, seed):
+            return complete(0.9 - 0.2 * values["learning_rate"] - (seed % 97) / 200)
+
+    study = work(make_study(search={"rounds": 2, "trials": 40, "narrowing": narrowing}), Lucky())
+    rows = [row for row in ranges_document(database, study) if row["round"] == 2]
+    assert {row["elites"] for row in rows} == {len(elite_numbers(database, study, 1))}
 
 
 def test_a_grid_has_no_elites(database, make_study, work):

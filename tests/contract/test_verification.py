@@ -6,7 +6,7 @@ import threading
 from contextlib import closing
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 
 import hpsearch.final
 import hpsearch.verification
@@ -388,6 +388,17 @@ def test_verify_does_not_wait_for_writers(database_url, database, study, monkeyp
     monkeypatch.setattr("hpsearch.store.engine.BUSY_SECONDS", 0)
     with closing(open_database(database_url)) as reader, database.writing():
         assert list(disagreements(reader, read_record(reader, study))) == []
+
+
+def test_the_order_of_rows_is_no_disagreement(database, finished_study):
+    """A server gives a trial's steps in any order."""
+    mine = optuna_of(OPTUNA_STEPS.c.trial_id, 5) & (OPTUNA_STEPS.c.step == 1)
+    with database.writing() as connection:
+        row = dict(connection.execute(select(OPTUNA_STEPS).where(mine)).mappings().one())
+        key = row.pop("trial_intermediate_value_id")
+        connection.execute(delete(OPTUNA_STEPS).where(OPTUNA_STEPS.c[0] == key))
+        connection.execute(insert(OPTUNA_STEPS).values(row))
+    assert problems(database, finished_study) == []
 
 
 DAMAGES = {

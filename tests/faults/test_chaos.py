@@ -50,11 +50,15 @@ epochs = {epochs}
 learning_rate = {{ low = 1e-4, high = 1e-2, scale = "log" }}
 weight_decay = {{ low = 1e-8, high = 1e-4, scale = "log" }}
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 3
 trials = {trials}
 [confirmation]
 finalists = 2
 seeds = 3
+most_seeds = 3
+winner_seeds = 0
 [report]
 figures = ["table"]
 """

@@ -48,11 +48,15 @@ epochs = 2
 [space]
 learning_rate = { low = 1e-3, high = 1e-1, scale = "log" }
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 2
 trials = 8
 [confirmation]
 finalists = 2
 seeds = 2
+most_seeds = 2
+winner_seeds = 0
 """
 
 

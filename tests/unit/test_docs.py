@@ -75,11 +75,15 @@ l2 = { low = 0, high = 1 }
 epochs = { low = 1, high = 3 }
 hidden = { choices = [[2], [3]] }
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 1
 trials = 4
 [confirmation]
 finalists = 2
 seeds = 2
+most_seeds = 2
+winner_seeds = 0
 """
 
 

@@ -24,11 +24,15 @@ epochs = 1
 [space]
 learning_rate = { low = 1e-3, high = 1e-1, scale = "log" }
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 1
 trials = 2
 [confirmation]
 finalists = 1
 seeds = 1
+most_seeds = 1
+winner_seeds = 0
 """
 
 

@@ -387,7 +387,7 @@ def test_a_name_and_a_space_are_enough():
         0,
         3,
         100,
-        "sobol",
+        "auto",
     )
     assert spec.planned_trials == 300
     assert spec.data.shares.model_dump() == {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -587,7 +587,7 @@ def test_a_comparison_may_hold_nothing_out():
     lines = spec.differences(confirmed)
     assert lines == [
         '[data] split: "all" here, {"train": 0.6, "validation": 0.2, "test": 0.2} there',
-        "[confirmation] finalists: 0 here, 5 there",
+        "[confirmation] finalists: 0 here, 10 there",
     ]
 
 

@@ -36,11 +36,15 @@ learning_rate = { low = 1e-3, high = 1e-1, scale = "log" }
 beta1 = { low = 0.5, high = 0.95 }
 activation = { choices = ["relu", "tanh"] }
 [search]
+sampler = "sobol"
+narrowing = "elites"
 rounds = 2
 trials = 8
 [confirmation]
 finalists = 2
 seeds = 2
+most_seeds = 2
+winner_seeds = 0
 """
 # To draw takes longer than all else that is copied.
 TOML = f'{PICTURED}[report]\nfigures = ["table"]\n'

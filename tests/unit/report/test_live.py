@@ -14,7 +14,7 @@ SPEC = load_study(shipped_studies()["digits"])
 
 
 def progress(finished: int, seconds: float, **changes) -> Progress:
-    """A search of 300 trials so far, with 25 repeats to come."""
+    """A search of 300 trials so far, with 45 repeats to come."""
     known = {
         "phase": "search",
         "round": 1,
@@ -41,8 +41,8 @@ def test_plain_output_has_a_line_per_round_with_the_time_left():
         watch(progress(200, 20.0, round=2))
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "round 1: 100 of 300 trials done, best 0.5000"
-    # 100 trials in 20 s since the first look; 100 trials and 25 repeats are left.
-    assert lines[1] == "round 2: 200 of 300 trials done, best 0.5000, about 25 s left"
+    # 100 trials in 20 s since the first look; 100 trials and 45 repeats are left.
+    assert lines[1] == "round 2: 200 of 300 trials done, best 0.5000, about 29 s left"
     assert len(lines) == 2
 
 
@@ -50,23 +50,23 @@ def test_the_control_arm_is_counted_by_itself():
     """Its trials first, then the repeats of its best; what is left is estimated for both."""
     console = Console(file=io.StringIO(), width=100)
     spec = overridden(SPEC, control="random")
-    arm = {"phase": "control", "repeats": 25, "repeated": 25}
+    arm = {"phase": "control", "repeats": 45, "repeated": 45}
     with watching(console, spec) as watch:
         watch(progress(300, 0.0, **arm, control=300, controlled=100))
-        watch(progress(300, 10.0, **arm, control=325, controlled=310, round=2))
+        watch(progress(300, 10.0, **arm, control=345, controlled=310, round=2))
     assert console.file.getvalue().splitlines() == [
         "control: 100 of 300 trials done",
-        "control: 10 of 25 repeats done",
+        "control: 10 of 45 repeats done, about 2 s left",
     ]
 
 
 def test_the_time_left_counts_the_control_arm():
-    """A search of 300 trials has 300 more to come, and 25 repeats of either's best."""
+    """A search of 300 trials has 300 more to come, and 45 repeats of either's best."""
     console = Console(file=io.StringIO(), width=100)
     with watching(console, overridden(SPEC, control="random")) as watch:
         watch(progress(0, 0.0, control=300))
         watch(progress(100, 10.0, round=2, control=300))
-    assert console.file.getvalue().splitlines()[1].endswith("about 55 s left")
+    assert console.file.getvalue().splitlines()[1].endswith("about 59 s left")
 
 
 def test_an_outage_is_printed_as_it_was_said():

@@ -8,8 +8,11 @@ from rich.console import Console
 
 from hpsearch.findings import Commands
 from hpsearch.report.summary import print_result
+from hpsearch.search import elites, posterior
+from hpsearch.search.amendments import Amendment, Change, Place
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
+from hpsearch.study_file import overridden
 
 DEFAULT_COMMANDS = Commands()
 SPEC = StudySpec.model_validate(
@@ -25,7 +28,7 @@ SPEC = StudySpec.model_validate(
 STUDY = StoredStudy(
     id=1,
     name="a",
-    spec=SPEC,
+    begun=SPEC,
     source="",
     data_fingerprint="0" * 64,
     validation_rows=100,
@@ -94,28 +97,77 @@ def printed(
     return " ".join(console.file.getvalue().split())
 
 
-def test_an_open_edge_offers_a_wider_study():
+def limited(limits):
+    """The study with limits of its learning rate."""
+    return replace(STUDY, begun=overridden(SPEC, {"learning_rate": limits}))
+
+
+@pytest.mark.parametrize("rule", [elites.RULE, posterior.RULE])
+def test_beyond_an_open_edge_the_same_study_goes_on_in_one_command(rule):
     """Whether an edge is open is told from the ledger's fields, whatever the reason's words."""
-    move = "then move the high of learning_rate above 0.01"
-    assert f"{move} there" in printed()
-    assert move not in printed(ledger=[NARROWED | {"edge": None, "reason": "they crowd"}, CHOSEN])
+    option = "`hpsearch start a --rounds 2 --limits learning_rate"
+    row = NARROWED | {"rule": rule}
+    upper = "=1e-06..100.0` looks beyond the upper edge of learning_rate and keeps all trials."
+    found = printed(ledger=[row, CHOSEN])
+    assert f"{option}{upper}" in found
+    assert "hpsearch new" not in found
+    assert option not in printed(ledger=[row | {"edge": None, "reason": "they crowd"}, CHOSEN])
     lower = {"low": 1e-6, "high": 1e-5, "edge": "lower"}
-    assert "move the low of learning_rate below 1e-06" in printed(ledger=[NARROWED | lower])
-    both = NARROWED | {"low": 1e-6, "edge": "both", "decision": "kept"}
-    said = "move the low of learning_rate below 1e-06 and the high of learning_rate above 0.01"
-    assert said in printed(ledger=[both])
+    said = "=1e-10..0.01` looks beyond the lower edge of learning_rate and"
+    assert f"{option}{said}" in printed(ledger=[row | lower])
+    both = row | {"low": 1e-6, "edge": "both", "decision": "kept"}
+    said = "the lower edge of learning_rate and the upper edge of learning_rate and keeps"
+    assert f"{option}=1e-10..100.0` looks beyond {said}" in printed(ledger=[both])
 
 
-def test_an_edge_that_was_opened_needs_no_wider_study():
-    """What the limits allowed was done; what they did not is a limit to move."""
-    limited = {"low": 1e-6, "high": 1e-2, "scale": "log", "limits": [1e-6, 1.0]}
-    spec = StudySpec.model_validate({"name": "a", "space": {"learning_rate": limited}})
-    study = replace(STUDY, spec=spec)
+def test_an_edge_that_was_opened_is_not_offered_again():
+    """What the limits allowed was done; what they did not is offered beyond them."""
+    study = limited((1e-6, 1.0))
     opened = NARROWED | {"high": 1.0, "decision": "widened"}
-    assert "learning_rate above" not in printed(ledger=[opened], study=study)
+    assert "--limits" not in printed(ledger=[opened], study=study)
     at_limit = opened | {"low": 0.1, "previous": [1e-3, 1.0], "decision": "narrowed"}
-    text = printed(ledger=[at_limit], study=study)
+    assert "--limits learning_rate=1e-06..10000.0`" in printed(ledger=[at_limit], study=study)
+
+
+def test_a_study_that_was_compared_offers_another_one():
+    """A control arm is compared with the search as it was, so a wider one is another study's."""
+    states = {"complete": 10, "diverged": 0, "discarded": 0, "failed": 0}
+    winner = {"values": {"learning_rate": 1e-2}, "score": 0.8, "standard_error": 0.01, "seeds": 5}
+    control = {"sampler": "random", "planned": 10, **states, "winner": winner, "difference": None}
+    document = DOCUMENT | {"control": control}
+    move = "`hpsearch new a-wider --from a`, then move the high of learning_rate above 0.01"
+    found = printed(document)
+    assert f"{move} there" in found
+    assert "--limits" not in found
+    both = NARROWED | {"low": 1e-6, "edge": "both", "decision": "kept"}
+    said = (
+        "move the low of learning_rate below 1e-06 and the high of learning_rate above 0.01 there"
+    )
+    assert said in printed(document, [both])
+    at_limit = NARROWED | {"high": 1.0, "previous": [1e-3, 1.0]}
+    text = printed(document, [at_limit], limited((1e-6, 1.0)))
     assert "then move the upper limit of learning_rate above 1 there" in text
+    unbegun = control | dict.fromkeys(states, 0) | {"winner": None, "repeats": None}
+    assert "--limits" in printed(DOCUMENT | {"control": unbegun})
+
+
+def test_a_figure_of_before_is_said_to_be_the_earlier_winners():
+    """It stands beside a new winner only with whose it is, and with what tests the new one."""
+    test = {"score": 0.9, "interval": [0.8, 0.95], "rows": 50, "openings": 1, "trainings": 5}
+    test |= {"values": {"learning_rate": 0.01}, "earlier_winner": True}
+    found = printed(DOCUMENT | {"test": test})
+    assert "of the earlier winner (learning_rate 0.01): accuracy 0.9000" in found
+    assert "`hpsearch test a` opens the test split again, which is counted." in found
+    assert "earlier winner" not in printed(DOCUMENT | {"test": test | {"earlier_winner": False}})
+
+
+def test_amendments_are_listed():
+    """Each with what it changed and from where on it counts."""
+    change = Change(rounds=4, limits={"learning_rate": (1e-6, 1.0)}, undo=2)
+    amendment = Amendment(Place(3, over=True), change, 0.0)
+    said = "from after round 3 on, 4 rounds in all, learning_rate may grow to 1e-06 .. 1, "
+    found = printed(study=replace(STUDY, amendments=(amendment,)))
+    assert f"{said}what opened round 2 is taken back." in found
 
 
 def test_an_edge_that_was_open_in_an_earlier_round_is_still_said():
@@ -159,7 +211,7 @@ def test_a_comparison_says_what_it_is(split):
         "confirmation": {"finalists": 0},
         "data": {"split": split},
     }
-    study = replace(STUDY, spec=StudySpec.model_validate({"name": "a"} | changes))
+    study = replace(STUDY, begun=StudySpec.model_validate({"name": "a"} | changes))
     winner = {"values": {"activation": "relu"}, "score": 0.9, "seeds": 1, "standard_error": 0.0}
     rounds = [DOCUMENT["rounds"][0] | {"ranges": choices}]
     text = printed(DOCUMENT | {"rounds": rounds, "winner": winner | {"ties": []}}, (), study)

@@ -25,7 +25,11 @@ def make_design(**changes):
         "search": {"rounds": 2, "trials": 10, "control": "random"},
         "confirmation": {"finalists": 3, "seeds": 5},
     }
-    return SearchDesign.of(StudySpec.model_validate(document | changes))
+    document |= changes
+    document["search"] = {"sampler": "sobol", "narrowing": "elites"} | document["search"]
+    confirmation = {"seeds": 2, "winner_seeds": 0} | document["confirmation"]
+    document["confirmation"] = {"most_seeds": confirmation["seeds"]} | confirmation
+    return SearchDesign.of(StudySpec.model_validate(document))
 
 
 class Arms:
