@@ -2,8 +2,9 @@
 
 Most study files in studies/course/ are run twice: shortened, on 600 images of MNIST, with all other
 tests; and as they are written, on the whole of MNIST, by `HPSEARCH_DATA=FOLDER pytest -m course`.
-Three are run once, as they are written: `moons` and `activations`, which need no images, with all
-other tests, and `search`, which takes the first 500 images and some minutes, by `-m course`.
+Three are run once, as they are written: `moons` and `activations`, which need no images, and
+`search`, which takes the first 500 images and some minutes, by `-m course`. `moons` and the short
+`batch-norm` take longer than all the others together and are among the slow tests.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def test_activations_tell_why(run):
     assert fading["relu, initializer=he"] > 0.5
 
 
+@pytest.mark.slow
 def test_batch_norm_learns_where_the_plain_network_does_not(run):
     """At many scales the network must learn with batch normalisation and not without."""
     accuracies = run("batch-norm").last("training_accuracy")
@@ -157,6 +159,7 @@ def test_the_gap_closes(run, name, without, with_it):
     assert gaps[with_it] < 0.8 * gaps[without]
 
 
+@pytest.mark.slow
 def test_published_costs_of_moons_come_out_digit_for_digit(run):
     """SGD and momentum must give the six published digits, and Adam what a correct one gives."""
     trials = run("moons").by_label
