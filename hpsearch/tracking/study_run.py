@@ -56,9 +56,10 @@ def final_figures(database: Database, study: StoredStudy) -> list[FigureName]:
     if study.completed is not None:
         return wanted
     rounds = rounds_after(database, study.id, 0)
-    searched = max(row.number for row in rounds if row.purpose == Purpose.SEARCH)
     newest = rounds[-1]
-    if searched < study.spec.rounds or newest.purpose not in _AFTER_THE_SEARCH:
+    if newest.purpose not in _AFTER_THE_SEARCH:
+        return []
+    if max(row.number for row in rounds if row.purpose == Purpose.SEARCH) < study.spec.rounds:
         return []
     controlled = newest.purpose == Purpose.CONTROL and newest.number > 1
     return [name for name in wanted if controlled or name != "control"]
