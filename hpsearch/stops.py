@@ -34,7 +34,7 @@ def unlike_judgements(record: StudyRecord) -> Iterator[str]:
 
 def _unlike(record: StudyRecord, trial: RecordedTrial) -> str | None:
     study = record.study
-    rule = rule_of(study.spec, study.validation_rows, trial.purpose, trial.number, trial.band)
+    rule = rule_of(study.spec, study.validation_rows, trial.round, trial.number, trial.band)
     if rule is None or trial.values is None or not trial.updates:
         return None
     curve = record.curves[trial.id]

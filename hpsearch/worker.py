@@ -307,7 +307,7 @@ class Worker:
         if spec.search.discard not in {"off", "auto"}:
             return self._pruned(claim)
         return [
-            replace(t, rule=rule_of(spec, rows, claim.purpose, t.number, band))
+            replace(t, rule=rule_of(spec, rows, (claim.purpose, claim.round), t.number, band))
             for t in claim.trials
             for band in [band_for(claim.bands, t.number)]
         ]
@@ -315,7 +315,7 @@ class Worker:
     def _pruned(self, claim: Claim) -> list[ClaimedTrial]:
         """The trials with a pruner that knows what is finished now."""
         spec = self._study.spec
-        if not may_be_stopped(spec, claim.purpose, claim.trials[-1].number):
+        if not may_be_stopped(claim.purpose, claim.round):
             return list(claim.trials)
         known = known_curves(self._database, self._study.id, claim.purpose)
         study = pruner_study(spec.search.discard, known)

@@ -20,24 +20,28 @@ def planned_bands(design: SearchDesign, known: Known | None, first: int) -> tupl
     return () if found is None else (found,)
 
 
-def may_be_stopped(spec: StudySpec, purpose: Purpose, number: int) -> bool:
-    """Whether it is a trial of the search or of the control arm, and no repeat."""
-    return purpose in {Purpose.SEARCH, Purpose.CONTROL} and number < spec.planned_trials
+def may_be_stopped(purpose: Purpose, round_: int) -> bool:
+    """Whether trials of a round are those of a search, and no repeats.
+
+    The first round of the control arm has all its trials. How many rounds the search has says
+    nothing, as it may be given more.
+    """
+    return purpose == Purpose.SEARCH or (purpose == Purpose.CONTROL and round_ == 1)
 
 
 def rule_of(
-    spec: StudySpec, rows: int, purpose: Purpose, number: int, band: Band | None
+    spec: StudySpec, rows: int, round_: tuple[Purpose, int], number: int, band: Band | None
 ) -> BandRule | None:
     """What a trial is stopped by; None for repeats, and where no band is.
 
     Args:
         spec: The study.
         rows: Validation rows.
-        purpose: The trial's.
-        number: Its number within the purpose.
+        round_: Purpose and number of the trial's round.
+        number: The trial's number within the purpose.
         band: That of its wave; the control arm, which knows nothing of the search, has none.
     """
-    if spec.search.discard != "auto" or not may_be_stopped(spec, purpose, number):
+    if spec.search.discard != "auto" or not may_be_stopped(*round_):
         return None
     threshold = Threshold.of(chance_floor(spec.data.labels, rows), band)
-    return BandRule(threshold, is_spared(spec.seed, purpose, number))
+    return BandRule(threshold, is_spared(spec.seed, round_[0], number))

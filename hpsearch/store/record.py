@@ -28,6 +28,7 @@ class RecordedTrial:
     """A trial's row.
 
     Attributes:
+        round: Purpose and number of its round.
         values: None where the sampler has not suggested any yet.
         fingerprint: What the bits depend on, of the worker that trained it; None without one.
         updates: Of its parameters; None where nobody counted.
@@ -40,6 +41,7 @@ class RecordedTrial:
     id: int
     optuna_id: int
     purpose: Purpose
+    round: tuple[Purpose, int]
     number: int
     replicate: int
     seed: int
@@ -224,10 +226,11 @@ def _rounds(connection: Connection, study_id: int) -> tuple[RecordedRound, ...]:
 
 def _trials(connection: Connection, study_id: int) -> dict[int, list[RecordedTrial]]:
     """By the row of their round, in number order."""
-    columns, worker = tables.trial.c, tables.worker.c
+    columns, worker, round_ = tables.trial.c, tables.worker.c, tables.round_
     rows = connection.execute(
-        select(tables.trial, worker.fingerprint)
-        .select_from(tables.trial.outerjoin(tables.worker, worker.id == columns.worker_id))
+        select(tables.trial, worker.fingerprint, round_.c.number.label("round"))
+        .select_from(tables.trial.join(round_, round_.c.id == columns.round_id))
+        .outerjoin(tables.worker, worker.id == columns.worker_id)
         .where(columns.study_id == study_id)
         .order_by(columns.number)
     ).mappings()
@@ -242,6 +245,7 @@ def _trial(row: dict[str, Any]) -> RecordedTrial:
         id=row["id"],
         optuna_id=row["optuna_trial_id"],
         purpose=Purpose(row["purpose"]),
+        round=(Purpose(row["purpose"]), row["round"]),
         number=row["number"],
         replicate=row["replicate"],
         seed=row["seed"],

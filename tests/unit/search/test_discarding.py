@@ -218,8 +218,9 @@ def test_repeats_are_never_stopped():
         "search": {"rounds": 2, "trials": 20, "discard": "auto", "control": "random"},
     }
     spec = StudySpec.model_validate(document)
-    assert rule_of(spec, ROWS, Purpose.SEARCH, 39, None).threshold.floor == chance_floor(10, ROWS)
-    assert rule_of(spec, ROWS, Purpose.CONTROL, 39, None) is not None
-    assert rule_of(spec, ROWS, Purpose.CONTROL, 40, None) is None
+    searched = rule_of(spec, ROWS, (Purpose.SEARCH, 2), 39, None)
+    assert searched.threshold.floor == chance_floor(10, ROWS)
+    assert rule_of(spec, ROWS, (Purpose.CONTROL, 1), 39, None) is not None
+    assert rule_of(spec, ROWS, (Purpose.CONTROL, 2), 40, None) is None
     for purpose in (Purpose.REPEAT, Purpose.CONFIRMATION, Purpose.FINAL):
-        assert rule_of(spec, ROWS, purpose, 0, None) is None
+        assert rule_of(spec, ROWS, (purpose, 1), 0, None) is None
