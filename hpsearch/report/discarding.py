@@ -21,7 +21,7 @@ def discarding_lines(document: JSON) -> list[str]:
 
 
 def below_text(trial: JSON) -> str:
-    """`after 5: below 0.8319`; empty where a trial never was.
+    """`<0.8319`, with the epoch where the trial ran on: `<0.8319 at 5`; empty where it never was.
 
     Args:
         trial: Of `trials --json`.
@@ -29,10 +29,9 @@ def below_text(trial: JSON) -> str:
     below = trial.get("below")
     if below is None:
         return ""
-    spared = ", ran on all the same" if below["spared"] else ""
     threshold = below["threshold"]
-    why = "pruned" if threshold is None else f"below {score(threshold)}"
-    return f"after {below['epoch']}: {why}{spared}"
+    why = "pruned" if threshold is None else f"<{score(threshold)}"
+    return f"{why} at {below['epoch']}" if below["spared"] else why
 
 
 def _wrong(spared: JSON) -> str:

@@ -66,8 +66,10 @@ def print_trials(console: Console, trials: Sequence[JSON]) -> None:
     columns = ["purpose", "number", "round", "state", "score", "epochs", "values"]
     with_messages = any(trial["message"] for trial in trials)
     with_stops = any(below_text(trial) for trial in trials)
-    further = {"discarded": with_stops, "message": with_messages}
+    further = {"below": with_stops, "message": with_messages}
     table = new_table(*columns, *(name for name, there in further.items() if there))
+    for column in table.columns[: len(columns) - 1]:
+        column.no_wrap = True
     for trial in trials:
         cells = [
             trial["purpose"],

@@ -261,7 +261,7 @@ def write_closing(database: Database, task: ClosingTask, declared: Box, closing:
         with database.writing(durable=True) as connection:
             lock_study(connection, task.study_id)
             # A connection that broke may have broken after the commit.
-            if again and _is_written(connection, task):
+            if _has_closed(connection, task) or (again and _has_planned(connection, task)):
                 return
             if closing.wave:
                 _write_wave(connection, database.storage, task, optuna_id, declared, closing)
@@ -278,14 +278,17 @@ def _optuna_study_for(database: Database, task: ClosingTask, closing: Closing) -
     return _sibling_study(database, task.study_id, purpose)
 
 
-def _is_written(connection: Connection, task: ClosingTask) -> bool:
-    """Whether the round is closed by this task, or has the wave that it planned."""
-    round_, trial = tables.round_.c, tables.trial.c
+def _has_closed(connection: Connection, task: ClosingTask) -> bool:
+    """Whether the round is closed by this task."""
+    round_ = tables.round_.c
     closed = (round_.state == tables.RoundState.CLOSED) & (round_.closing_token == task.token)
     mine = select(round_.id).where(round_.id == task.round_id, closed)
-    if connection.execute(mine).first() is not None:
-        return True
-    trials = select(func.count()).where(trial.round_id == task.round_id)
+    return connection.execute(mine).first() is not None
+
+
+def _has_planned(connection: Connection, task: ClosingTask) -> bool:
+    """Whether the round has the wave that this task planned."""
+    trials = select(func.count()).where(tables.trial.c.round_id == task.round_id)
     return connection.execute(trials).scalar_one() > task.done.finished
 
 

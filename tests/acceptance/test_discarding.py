@@ -41,7 +41,7 @@ def test_a_study_says_what_it_has_stopped(hpsearch: Command):
     trials = hpsearch.json("trials", "stopping")
     stopped = [t["below"] for t in trials if t["state"] == "discarded"]
     assert len(stopped) == document["discarded"]
-    assert f"after {stopped[0]['epoch']}: below" in hpsearch("trials", "stopping").stdout
+    assert f"<{stopped[0]['threshold']:.4f}" in hpsearch("trials", "stopping").stdout
     verified = hpsearch("verify", "stopping", *LOCAL)
     assert verified.returncode == 0, verified.stdout
     assert "discarded: bands and stops, decided again" in verified.stdout

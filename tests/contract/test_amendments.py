@@ -354,6 +354,7 @@ def test_narrower_limits_are_another_study(database, make_study):
         start(database, study, limits={"learning_rate": (1e-4, 1.0)})
 
 
+@pytest.mark.slow
 def test_it_does_not_matter_when_within_a_round_it_is_amended(
     database, make_study, make_worker, work, quick_objective
 ):
@@ -449,6 +450,7 @@ def test_a_close_under_way_does_not_slip_through(database, study, worker_id, qui
     assert problems(database, work(study)) == []
 
 
+@pytest.mark.slow
 def test_who_dies_after_an_amendment_or_in_the_close_after_it_costs_nothing(
     database, make_study, make_worker, work
 ):

@@ -144,6 +144,7 @@ def test_ctrl_c_is_heard_before_the_search_listens(hpsearch: Command):
     assert (done.returncode, done.stderr) == (130, "hpsearch: interrupted\n")
 
 
+@pytest.mark.slow
 def test_orphaned_workers_finish_their_claim_and_leave(hpsearch: Command, started: Starter):
     """When only `start` is killed, its workers commit what they hold and stop, without a word."""
     search = started("start", hpsearch.write("slow.toml", SLOW_STUDY), *LOCAL)
@@ -185,6 +186,7 @@ def test_a_waiting_worker_begins_when_its_study_does(hpsearch: Command, started:
     assert f"-{early.pid}" in " ".join(workers)
 
 
+@pytest.mark.slow
 def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started: Starter):
     """A kill -9 of everything counts as no loss of the trials it hit, and all of them complete."""
     file, short = hpsearch.write("slow.toml", SLOW_STUDY), ("--trials", "15", *LOCAL)
@@ -196,6 +198,7 @@ def test_killing_everything_is_held_against_no_trial(hpsearch: Command, started:
     assert counted(hpsearch, "state = 'complete'") == 41
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_the_control_arm(hpsearch: Command, started: Starter):
     """Kill -9 of everything there: the same command ends with the table of an undisturbed run."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)

@@ -35,8 +35,8 @@ def test_nothing_is_said_where_nothing_is_discarded():
 
 
 def test_a_trial_says_where_it_was_below():
-    """With the epoch and the threshold, and whether it ran on."""
+    """With the threshold, and the epoch where it ran on after it."""
     below = {"epoch": 5, "threshold": 0.83194, "spared": False}
-    assert below_text({"below": below}) == "after 5: below 0.8319"
-    assert below_text({"below": below | {"spared": True}}).endswith("0.8319, ran on all the same")
+    assert below_text({"below": below}) == "<0.8319"
+    assert below_text({"below": below | {"spared": True}}) == "<0.8319 at 5"
     assert below_text({}) == ""
