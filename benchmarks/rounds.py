@@ -1,4 +1,4 @@
-"""hpsearch's own search on a testbed: the rounds, waves and repeats that a study would run.
+"""hpsearch's own search on a testbed: rounds, waves, repeats and confirmation, as in a study.
 
 What decides and plans is the product's own code; only the trainings are the testbed's. The repeats
 that measure the noise are trials like all others here, so they count towards the budget. Where a
@@ -28,14 +28,18 @@ from hpsearch.search.rounds import (
     close_round,
     first_round,
 )
+from hpsearch.search.selection import Winner
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Dimension, Interval
+from hpsearch.study import ConfirmationSpec
 
 Rule = Literal["posterior", "elites"]
 
 TRIALS, WAVES = 100, 4
 # So many that the binomial error is below every noise: the testbeds say what theirs is.
 _ROWS = 10**9
+# How a study confirms whose file says nothing of it.
+_CONFIRMATION = ConfirmationSpec()
 
 
 @dataclass
@@ -50,6 +54,7 @@ class SimulatedStudy:
     places: list[Array] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     ledgers: list[tuple[LedgerRow, ...]] = field(default_factory=list)
+    winner: Winner | None = None
     elsewhere: float = 0.0
 
     def run(self) -> None:
@@ -68,6 +73,7 @@ class SimulatedStudy:
             if not closing.wave:
                 if closing.ledger:
                     self.ledgers.append(closing.ledger)
+                self.winner = closing.winner
                 return closing.following
             outcomes = outcomes + self._trained(plan.purpose, closing.wave)
         return None
@@ -77,7 +83,8 @@ class SimulatedStudy:
         trained = self.trained[:budget]
         searched = [outcome for purpose, outcome in trained if purpose == Purpose.SEARCH]
         repeats = [outcome for purpose, outcome in trained if purpose == Purpose.REPEAT]
-        return Known(lambda: searched, lambda: repeats, tuple, _ROWS)
+        confirmed = [outcome for purpose, outcome in trained if purpose == Purpose.CONFIRMATION]
+        return Known(lambda: searched, lambda: repeats, lambda: confirmed, _ROWS)
 
     def _trained(self, purpose: Purpose, trials: Sequence[PlannedTrial]) -> list[Outcome]:
         began = time.perf_counter()
@@ -117,25 +124,40 @@ def hpsearch(bed: Testbed, seed: int, budgets: Sequence[int]) -> Search:
     return Search(positions, scores, recommended, seconds)
 
 
-def simulated(bed: Testbed, seed: int, most: int, rule: Rule = "posterior") -> SimulatedStudy:
+def simulated(
+    bed: Testbed,
+    seed: int,
+    most: int,
+    rule: Rule = "posterior",
+    rounds: int | None = None,
+    finalists: int = 0,
+) -> SimulatedStudy:
     """A study of a testbed, not begun yet, that ends after so many trials at the latest.
 
-    Sampler and seeds are those that go with the rule.
+    Sampler and seeds are those that go with the rule, and the confirmation is the default one.
+
+    Args:
+        bed: The testbed.
+        seed: Of the study.
+        most: Trials of every purpose together.
+        rule: Who narrows.
+        rounds: Of 100 trials each; None for as many as it takes.
+        finalists: 0 for a study without confirmation.
     """
     is_model_free = rule == "elites"
     design = SearchDesign(
         space=_space(bed),
-        rounds=-(-most // TRIALS),
+        rounds=rounds or -(-most // TRIALS),
         trials=TRIALS,
         waves=1 if is_model_free else WAVES,
         sampler="sobol" if is_model_free else "auto",
         rule=rule,
         seeds="common" if is_model_free else "blocks",
         seed=seed,
-        finalists=0,
-        repeats=1,
-        most_repeats=1,
-        winner_repeats=0,
+        finalists=finalists,
+        repeats=_CONFIRMATION.seeds,
+        most_repeats=_CONFIRMATION.most,
+        winner_repeats=_CONFIRMATION.winner_seeds,
     )
     return SimulatedStudy(bed, seed, design, most)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpsearch.findings import Finding, Verdict
@@ -12,7 +12,7 @@ from hpsearch.search.amendments import AmendedSearch
 from hpsearch.search.control import Control
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import LedgerRow, declared
-from hpsearch.search.narrowing import Known
+from hpsearch.search.narrowing import Known, Prospect
 from hpsearch.search.rounds import (
     Closing,
     DoneRound,
@@ -50,6 +50,7 @@ class Decided:
             no trial had a score; of a study that was never extended there is one.
         control: What the control arm came to, if it did.
         problem: Why nothing could be decided from the last of the rounds, else None.
+        early: The rounds after which the search ended by itself before its last, and why.
     """
 
     rounds: tuple[tuple[RoundPlan, RecordedRound | None], ...]
@@ -58,6 +59,7 @@ class Decided:
     winners: dict[int, Winner | None]
     control: Control | None = None
     problem: str | None = None
+    early: Mapping[int, Prospect] = field(default_factory=dict)
 
     @property
     def winner(self) -> Winner | None:
@@ -71,12 +73,13 @@ def decide_again(record: StudyRecord) -> Decided:
     rounds: list[tuple[RoundPlan, RecordedRound | None]] = []
     ledger = {1: tuple(declared(record.study.begun.space))}
     winners: dict[int, Winner | None] = {}
+    early: dict[int, Prospect] = {}
     newest: dict[Purpose, int] = {}
 
     def so_far(
         *, complete: bool | None, control: Control | None = None, problem: str | None = None
     ) -> Decided:
-        return Decided(tuple(rounds), ledger, complete, winners, control, problem)
+        return Decided(tuple(rounds), ledger, complete, winners, control, problem, early)
 
     plan: RoundPlan | None = first_round(SearchDesign.of(record.study.begun))
     control = None
@@ -96,6 +99,8 @@ def decide_again(record: StudyRecord) -> Decided:
             return so_far(complete=False)
         if closing.ledger:
             ledger[closing.round_after(_done(found, plan))] = closing.ledger
+        if closing.early is not None:
+            early[plan.number] = closing.early
         if closing.finished or closing.winner is not None:
             winners[newest[Purpose.SEARCH]] = closing.winner
         plan, control = closing.following, closing.control
@@ -179,10 +184,10 @@ def audit(record: StudyRecord) -> Iterator[Finding]:
             "discarded", _discarded(record, decided), "bands and stops, decided again"
         )
     yield from _found("openings", _openings(record, decided), _times(len(record.openings)))
-    if record.study.amendments:
+    if record.study.amendments or decided.early:
         count = len(record.study.amendments)
         fine = f"{count} amendment{'s' if count > 1 else ''}, each where it was made"
-        yield from _found("amendments", _amendments(record), fine)
+        yield from _found("amendments", _amendments(record, decided), fine)
 
 
 def _found(check: str, problems: Iterator[str], fine: str) -> Iterator[Finding]:
@@ -370,8 +375,8 @@ def _opening(
 # ---------------------------------------------------------------------- amendments
 
 
-def _amendments(record: StudyRecord) -> Iterator[str]:
-    """What no amendment can say that was made in this study."""
+def _amendments(record: StudyRecord, decided: Decided) -> Iterator[str]:
+    """What no amendment can say that was made in this study, and what the search's own must say."""
     newest = max(round_.number for round_ in record.rounds if round_.purpose == Purpose.SEARCH)
     places = [amendment.place for amendment in record.study.amendments]
     for number, place in enumerate(places, start=1):
@@ -379,6 +384,15 @@ def _amendments(record: StudyRecord) -> Iterator[str]:
             yield f"amendment {number} counts from round {place.round} on, which was never opened"
         elif place < max(places[:number]):
             yield f"amendment {number} counts before the one that was made before it"
+    recorded = {
+        amendment.place.round: amendment.change.converged
+        for amendment in record.study.amendments
+        if amendment.change.converged is not None
+    }
+    for round_ in sorted(recorded.keys() | decided.early.keys()):
+        there, again = recorded.get(round_), decided.early.get(round_)
+        if there != again:
+            yield f"the search ended after round {round_}: {there} by its amendment, {again} again"
 
 
 def _times(openings: int) -> str:

@@ -250,10 +250,14 @@ class Search:
         recover_dead_workers(database, study.id, blame=False)
         launcher = _launcher(self._options, study.name)
         crew = _Crew(launcher, database, study, self._options.workers or physical_cores())
-        began = time.monotonic()
+        began, phase = time.monotonic(), None
         try:
             while not self._stop.event.is_set():
                 progress = _progress(database, study, launcher.alive(), time.monotonic() - began)
+                if progress.phase != phase:
+                    # The search may have become shorter or longer meanwhile.
+                    study, phase = load_study(database, study.name), progress.phase
+                    continue
                 self._show(progress)
                 if is_complete(database, study.id):
                     break

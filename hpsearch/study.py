@@ -120,6 +120,7 @@ class SearchSpec(Table):
     seeds: Literal["common", "blocks", "fresh"] | None = None
     control: Literal["random", "tpe"] | None = None
     discard: Literal["off", "auto", "median"] = "off"
+    until: Literal["rounds", "converged"] = "rounds"
 
 
 class ConfirmationSpec(Table):
@@ -264,6 +265,11 @@ class StudySpec(Table):
             yield (
                 f'[search] discard = "{self.search.discard}": a grid compares what was written '
                 "down, all of it to its end; leave discard out"
+            )
+        if self.search.until == "converged" and self.narrowing != "posterior":
+            yield (
+                '[search] until = "converged": only narrowing = "posterior" says what is left to '
+                "gain; write that, or leave until out"
             )
         if self.search.control is not None:
             yield from self._nothing_to_compare(self.search.control)

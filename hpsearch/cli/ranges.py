@@ -56,7 +56,7 @@ def _taken_back(store: Database, study: StoredStudy, number: int, database: str)
     following = place.round + 1
     begins = f"round {following} begins from the ranges of round {number - 1}"
     if study.spec.rounds < following:
-        command = options.commands(database, None).extended(study.name, following)
+        command = options.commands(database, None).extended(study.name, study.next_rounds)
         return f"{study.name}: {begins}; `{command}` gives it that round."
     on = "" if place.over else f"; round {place.round} goes on as it is"
     return f"{study.name}: {begins}{on}."

@@ -60,9 +60,8 @@ class _Estimate:
     """Seconds left, from the speed since this `start` began."""
 
     def __init__(self, spec: StudySpec) -> None:
-        arms = 1 if spec.search.control is None else 2
-        self._confirmation = arms * spec.confirmation.least_repeats
-        self._trials = spec.planned_trials + spec.control_trials
+        self._arms = 1 if spec.search.control is None else 2
+        self._confirmation = spec.confirmation.least_repeats
         self._first: int | None = None
 
     def seconds(self, progress: Progress) -> float | None:
@@ -73,7 +72,7 @@ class _Estimate:
         trained = done - self._first
         if trained == 0:
             return None
-        left = self._trials + self._confirmation - done
+        left = self._arms * (progress.planned + self._confirmation) - done
         return progress.seconds / trained * max(left, 0)
 
 

@@ -149,6 +149,12 @@ def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
 def _amended(amendment: Amendment) -> str:
     """What was changed, and from where on it counts."""
     change = amendment.change
+    if change.converged is not None:
+        gain, noise = number(change.converged.gain), number(change.converged.noise)
+        return (
+            f"over after round {change.rounds}: no more than {gain} is expected to be gained, less "
+            f"than a quarter of the noise {noise}, and no edge is open"
+        )
     parts = [count(change.rounds, "round") + " in all"] if change.rounds is not None else []
     parts += [
         f"{name} may grow to {number(low)} .. {number(high)}"
@@ -296,7 +302,7 @@ def _longer(study: StoredStudy, ends: Mapping[str, Sequence[End]], commands: Com
     if not further:
         return []
     options = [limits_option(study.spec, name, its) for name, its in further.items()]
-    command = commands.extended(study.name, study.spec.rounds + 1, *options)
+    command = commands.extended(study.name, study.next_rounds, *options)
     where = " and ".join(
         f"the {end} edge of {name}" for name, its in further.items() for end in its
     )

@@ -7,13 +7,13 @@ from which on it counts, so that whoever decides again decides the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from hpsearch.errors import UserError
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import Undone
-from hpsearch.search.narrowing import Known
+from hpsearch.search.narrowing import Known, Prospect
 from hpsearch.search.rounds import Closing, DoneRound, close_round
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Dimension, Interval
@@ -43,23 +43,33 @@ class Change:
         rounds: How many rounds the study has.
         limits: How far ranges may grow.
         undo: The round whose narrowing is taken back.
+        converged: Why the search itself ended after so many rounds; None where somebody else asked.
     """
 
     rounds: int | None = None
     limits: Limits = field(default_factory=dict)
     undo: int | None = None
+    converged: Prospect | None = None
 
     def document(self) -> dict[str, Any]:
         """JSON form; `Change.from_document` reads it back equal."""
         limits = {name: list(ends) for name, ends in self.limits.items()}
-        document = {"rounds": self.rounds, "limits": limits, "undo": self.undo}
+        converged = None if self.converged is None else asdict(self.converged)
+        document = {
+            "rounds": self.rounds,
+            "limits": limits,
+            "undo": self.undo,
+            "converged": converged,
+        }
         return {key: value for key, value in document.items() if value}
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
         """The change whose `document()` this is."""
         limits = {name: (low, high) for name, (low, high) in document.get("limits", {}).items()}
-        return cls(document.get("rounds"), limits, document.get("undo"))
+        found = document.get("converged")
+        converged = None if found is None else Prospect(**found)
+        return cls(document.get("rounds"), limits, document.get("undo"), converged)
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,8 @@ def extension(begun: StudySpec, now: StudySpec, wanted: StudySpec) -> Change:
         now: The study with its amendments.
         wanted: The study as its file has it.
     """
-    rounds = wanted.rounds if wanted.rounds > now.rounds else None
+    is_as_begun = wanted.rounds == begun.rounds
+    rounds = wanted.rounds if wanted.rounds > now.rounds and not is_as_begun else None
     first = _dimensions(begun)
     limits = {
         d.name: (d.limits.low, d.limits.high)
@@ -224,10 +235,26 @@ class AmendedSearch:
         if not closing.finished:
             return closing
         ended = last()
-        design = self.design(Place(ended.number, over=True))
-        if design.rounds <= ended.number:
+        place = Place(ended.number, over=True)
+        design = self.design(place)
+        if design.rounds <= ended.number or (closing.early and not self._has_rounds_from(place)):
             return closing
-        return replace(close_round(design, ended, known), winner=closing.winner)
+        # Who asks for further rounds wants them, whatever they may bring.
+        longer = replace(design, until_converged=False)
+        following = close_round(longer, ended, known)
+        return replace(following, winner=closing.winner, early=closing.early)
+
+    def _undecided(self, number: int) -> Self:
+        """The same before the search itself found that it is over after a round."""
+        found = [
+            index
+            for index, amendment in enumerate(self.amendments)
+            if amendment.change.converged is not None and amendment.place.round == number
+        ]
+        return replace(self, amendments=self.amendments[: found[0]]) if found else self
+
+    def _has_rounds_from(self, place: Place) -> bool:
+        return any(a.place == place and a.change.rounds is not None for a in self.amendments)
 
     def design(self, place: Place) -> SearchDesign:
         """How the study searches where this is decided."""
@@ -250,7 +277,7 @@ class AmendedSearch:
             # The control arm is as large as the whole search, so it waits for further rounds.
             return replace(design, control=None) if design.rounds > ended else design
         if done.purpose == Purpose.REPEAT:
-            return self.design(Place(done.number, over=True))
+            return self._undecided(done.number).design(Place(done.number, over=True))
         if done.finished < self.begun.trials:
             return self.design(Place(done.number - 1, over=True))
         return self.design(Place(done.number))

@@ -36,6 +36,7 @@ class SearchDesign:
         simplicity: How simple a network with given values is: of two tuples the smaller is simpler.
         control: Who places the trials of the control arm; None where there is none.
         discards: Whether a trial is stopped when it falls below the band of its wave.
+        until_converged: Whether a search with nothing left to gain is over before its last round.
         undone: What the next box takes back, None where it is decided from the trials.
     """
 
@@ -55,6 +56,7 @@ class SearchDesign:
     simplicity: Callable[[dict[str, Value]], tuple[float, ...]] = lambda _values: ()
     control: str | None = None
     discards: bool = False
+    until_converged: bool = False
     undone: Undone | None = None
 
     @classmethod
@@ -77,6 +79,7 @@ class SearchDesign:
             simplicity=lambda values: _simplicity(spec.settings(values)),
             control=spec.search.control,
             discards=spec.search.discard == "auto",
+            until_converged=spec.search.until == "converged",
         )
 
     @property

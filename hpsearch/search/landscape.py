@@ -72,17 +72,31 @@ class Landscape:
         """The same for `count` surfaces, with more places in the box than outside."""
         return self._maxima(box, count, 1 / 3, rng)
 
+    def expected_gain(self, box: Box, rng: Generator) -> float:
+        """How much more drawn surfaces have at their maximum than where the score seems best now.
+
+        An average over surfaces. Further trials bring less: they would have to find the very place.
+        """
+        rows = self.features.rows(self.tried)
+        best = rows[[int(self.surrogate.mean(rows).argmax())]]
+        places = self.features.rows(self._places(box, 2 / 3, rng))
+        drawn = self.surrogate.draws(np.vstack([best, places]), DRAWS, rng)
+        return float((drawn.max(axis=1) - drawn[:, 0]).mean())
+
     def _maxima(
         self, box: Box, count: int, outside: float, rng: Generator
     ) -> list[dict[str, Value]]:
-        """See above; `outside` is the share of the evenly spread places not bound to the box."""
+        places = self._places(box, outside, rng)
+        drawn = self.surrogate.draws(self.features.rows(places), count, rng)
+        return [places[index] for index in drawn.argmax(axis=1)]
+
+    def _places(self, box: Box, outside: float, rng: Generator) -> list[dict[str, Value]]:
+        """Where maxima are looked for; `outside` is the share of even ones not bound to the box."""
         even = PLACES // 2
         further = round(outside * even)
         places = [*spread(self.explored, further, rng), *spread(box, even - further, rng)]
         good = centres(self.surrogate, self.features, self.tried, places)
-        places += around(box, self.explored, good, PLACES - even, rng)
-        drawn = self.surrogate.draws(self.features.rows(places), count, rng)
-        return [places[index] for index in drawn.argmax(axis=1)]
+        return [*places, *around(box, self.explored, good, PLACES - even, rng)]
 
     def effect(self, name: str) -> float:
         """How much better the scores are explained with this dimension than without."""

@@ -19,6 +19,8 @@ from hpsearch.space import Box
 
 # A Gaussian process takes time with the cube of its trials; of a longer study the newest count.
 MOST_TRIALS = 600
+# A search has converged when less than this share of the noise is expected to be gained.
+_WORTH_A_ROUND = 0.25
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,38 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Prospect:
+    """What further rounds may bring.
+
+    Attributes:
+        gain: How much higher than at the best trial the score's maximum is expected to be.
+        noise: Standard deviation of a score around its mean over seeds.
+        is_open: Whether the maximum may lie beyond everything explored.
+    """
+
+    gain: float
+    noise: float
+    is_open: bool
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether nothing is left to be found that a measurement could show."""
+        return not self.is_open and self.gain < _WORTH_A_ROUND * self.noise
+
+
+@dataclass(frozen=True)
 class Narrowing:
-    """The ranges from now on, and the model they were decided with (None for a grid)."""
+    """What is decided when a round is done.
+
+    Attributes:
+        ledger: The ranges from now on.
+        model: What they were decided with, None for a grid.
+        prospect: What further rounds may bring; None where nobody asks, or no surface is fitted.
+    """
 
     ledger: tuple[LedgerRow, ...]
     model: Model | None = None
+    prospect: Prospect | None = None
 
 
 def narrow(
@@ -80,7 +109,7 @@ def narrow(
     decided = _decided(design, number, box, outcomes, known)
     if design.undone is None:
         return decided
-    return replace(decided, ledger=tuple(undone(box, design.undone)))
+    return replace(decided, ledger=tuple(undone(box, design.undone)), prospect=None)
 
 
 def _decided(
@@ -105,10 +134,14 @@ def _by_posterior(
         landscape, noise = fitted_landscape(design, known)
         count = len(elites.elites(outcomes, noise_among(design, outcomes, known)))
         rng = np.random.default_rng(decision_seed(design.seed, number))
-        rows = posterior.narrow(box, landscape, count, rng)
+        found = posterior.narrow(box, landscape, count, rng)
+        prospect = None
+        if design.until_converged:
+            prospect = Prospect(landscape.expected_gain(box, rng), noise, found.is_open)
     except (ValueError, np.linalg.LinAlgError):
         return None
-    return Narrowing(tuple(rows), Model(noise, tuple(landscape.surrogate.parameters.tolist())))
+    model = Model(noise, tuple(landscape.surrogate.parameters.tolist()))
+    return Narrowing(found.rows, model, prospect)
 
 
 def fitted_model(design: SearchDesign, known: Known) -> Model | None:

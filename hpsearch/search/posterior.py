@@ -36,7 +36,20 @@ _ENDS = ("lower", "upper")
 _RARE_CHOICE = 0.02
 
 
-def narrow(box: Box, landscape: Landscape, elites: int, rng: Generator) -> list[LedgerRow]:
+@dataclass(frozen=True)
+class Narrowed:
+    """What the posterior decides.
+
+    Attributes:
+        rows: One per dimension, in the box's order.
+        is_open: Whether the maximum may lie beyond an edge of everything explored.
+    """
+
+    rows: tuple[LedgerRow, ...]
+    is_open: bool
+
+
+def narrow(box: Box, landscape: Landscape, elites: int, rng: Generator) -> Narrowed:
     """Decide every range of the next round.
 
     Args:
@@ -44,17 +57,15 @@ def narrow(box: Box, landscape: Landscape, elites: int, rng: Generator) -> list[
         landscape: What all trials so far say.
         elites: How many trials of the round cannot be told from the best, for the ledger.
         rng: Draws the surfaces.
-
-    Returns:
-        One row per dimension, in the box's order.
     """
     maxima = landscape.maxima(box, rng)
-    rows = []
+    rows, is_open = [], False
     for dimension in box.dimensions:
         found = _Found(dimension, landscape, [place[dimension.name] for place in maxima])
         decided = found.decide(_LEFT_OUT / (2 * len(box.dimensions)))
         rows.append(_row(dimension, decided, elites))
-    return rows
+        is_open = is_open or decided.is_open
+    return Narrowed(tuple(rows), is_open)
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class _Decided:
     range: Range
     edge: Edge | None
     reason: str
+    is_open: bool = False
 
 
 def _row(dimension: Dimension, decided: _Decided, elites: int) -> LedgerRow:
@@ -129,7 +141,7 @@ class _Found:
             edge = _end(_numbers(self.landscape.declared[self.dimension.name]), end)
             said += f"; {self._share_past(end):.0%} beyond the declared {end} edge {edge:.3g}"
         range_ = _grown(explored, widest, low, high, edges)
-        return _Decided(range_, _edge([*edges, *past]), said)
+        return _Decided(range_, _edge([*edges, *past]), said, is_open=bool(edges))
 
     def _share_past(self, end: str) -> float:
         """Share of the maxima beyond a declared edge."""

@@ -18,6 +18,7 @@ from hpsearch.search.narrowing import (
     MOST_TRIALS,
     Known,
     Model,
+    Prospect,
     fitted_landscape,
     fitted_model,
     narrow,
@@ -100,6 +101,7 @@ class Closing:
         control: What the control arm has come to, known with the winner.
         wave: More trials of the same round, which then goes on instead of being closed.
         bands: What the round's trials are judged by, those of the wave included.
+        early: Why the search is over before its last round, None where it is not.
     """
 
     ledger: tuple[LedgerRow, ...] = ()
@@ -108,6 +110,12 @@ class Closing:
     control: Control | None = None
     wave: tuple[PlannedTrial, ...] = ()
     bands: tuple[Band, ...] = ()
+    early: Prospect | None = None
+
+    @property
+    def searches_on(self) -> bool:
+        """Whether another search round opens."""
+        return self.following is not None and self.following.purpose == Purpose.SEARCH
 
     @property
     def finished(self) -> bool:
@@ -116,7 +124,7 @@ class Closing:
 
     def round_after(self, done: DoneRound) -> int:
         """The search round that the ledger is of."""
-        if self.following is not None and self.following.purpose == Purpose.SEARCH:
+        if self.following is not None and self.searches_on:
             return self.following.number
         return done.number + 1
 
@@ -166,11 +174,15 @@ def close_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
         wave = _next_wave(design, done, known)
         bands = (*done.bands, *planned_bands(design, known, wave[0].number))
         return Closing(wave=wave, bands=bands)
-    if done.purpose == Purpose.SEARCH and done.number == 1 and design.measures_noise:
+    if _is_first(done) and design.measures_noise and not known.repeats():
         repeats = _repeat_round(design, done)
         if repeats.trials:
             return Closing(following=repeats)
     return _close_search_round(design, done, known)
+
+
+def _is_first(done: DoneRound) -> bool:
+    return done.purpose == Purpose.SEARCH and done.number == 1
 
 
 def _close_search_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
@@ -178,14 +190,17 @@ def _close_search_round(design: SearchDesign, done: DoneRound, known: Known) -> 
     outcomes = _outcomes(design, done, known)
     narrowing = narrow(design, done.number, done.box, outcomes, known)
     box = box_of(narrowing.ledger)
-    if done.number < design.rounds:
+    is_last, prospect = done.number >= design.rounds, narrowing.prospect
+    early = None if is_last or prospect is None or not prospect.is_converged else prospect
+    if not is_last and early is None:
         following = _search_round(design, done.number + 1, box, narrowing.model, known)
         return Closing(narrowing.ledger, following)
     if not design.confirms:
-        return Closing(narrowing.ledger, None, unconfirmed_winner(known.history()))
+        winner = unconfirmed_winner(known.history())
+        return Closing(narrowing.ledger, None, winner, early=early)
     best = _finalists(design, known, narrowing.model)
     again = confirmation_round(design, box, best, known.confirmed(), known.confirmations())
-    return Closing(narrowing.ledger, again)
+    return Closing(narrowing.ledger, again, early=early)
 
 
 def _outcomes(design: SearchDesign, done: DoneRound, known: Known) -> Sequence[Outcome]:
@@ -424,7 +439,7 @@ def _points(
         landscape, _ = fitted_landscape(design, known, model)
         if number == 1 and design.rule == "posterior":
             # Nothing has been narrowed yet, but an edge may be open, and the limits lie beyond.
-            box = box_of(posterior.narrow(box, landscape, 0, rng))
+            box = box_of(posterior.narrow(box, landscape, 0, rng).rows)
         return propose(box, landscape, count, rng)
     except (ValueError, np.linalg.LinAlgError):
         return plan("sobol", box, count, seed)

@@ -177,7 +177,7 @@ class _Course:
                 return spread(box, count, rng)
             landscape = Landscape.of(self.declared, known, _noise(known))
             if begins:
-                box = self.box = box_of(posterior.narrow(box, landscape, 0, rng))
+                box = self.box = box_of(posterior.narrow(box, landscape, 0, rng).rows)
             return propose(box, landscape, count, rng)
         except (ValueError, np.linalg.LinAlgError):
             return spread(box, count, rng)

@@ -6,11 +6,10 @@ is taken from its holder, who then comes too late with what it decided without t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from hpsearch.errors import UserError
 from hpsearch.search.amendments import AmendedSearch, Change, Place, taking_back
@@ -18,7 +17,8 @@ from hpsearch.search.rounds import DoneRound
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box
 from hpsearch.store import tables
-from hpsearch.store.database import Database, clock, retried
+from hpsearch.store.amendment_rows import insert_amendment
+from hpsearch.store.database import Database, retried
 from hpsearch.store.documents import box_from
 from hpsearch.store.openings import unfinished_opening
 from hpsearch.store.reading import ranges_document
@@ -57,7 +57,7 @@ def amend(database: Database, study: StoredStudy, wanted: Wanted) -> StoredStudy
         if change is None:
             return now
         _check_not_compared(connection, now)
-        _insert(connection, now, place, change)
+        insert_amendment(connection, now.id, place, change)
         release_closings(connection, tables.round_.c.study_id == study.id)
         amended = study_at(connection, study)
         if amended.state == "complete" and amended.spec.rounds > place.round:
@@ -107,19 +107,6 @@ def _check_not_compared(connection: Connection, study: StoredStudy) -> None:
             f"{study.name}: its control arm has begun, which is compared with the search as it is; "
             f"`hpsearch new {study.name}-2 --from {study.name}` writes a file for another study"
         )
-
-
-def _insert(connection: Connection, study: StoredStudy, place: Place, change: Change) -> None:
-    connection.execute(
-        insert(tables.amendment).values(
-            study_id=study.id,
-            number=len(study.amendments) + 1,
-            round=place.round,
-            search_over=place.over,
-            document=json.dumps(change.document()),
-            made=clock(connection),
-        )
-    )
 
 
 def _reopen(connection: Connection, study: StoredStudy) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from hpsearch.search.amendments import Amendment
 from hpsearch.search.elites import elites
+from hpsearch.search.narrowing import Prospect
 from hpsearch.search.noise import noise_of
 from hpsearch.search.selection import wilson_interval
 from hpsearch.seeds import Purpose
@@ -438,8 +439,13 @@ def _amendment(amendment: Amendment) -> JSON:
         "rounds": change.rounds,
         "limits": {name: list(ends) for name, ends in change.limits.items()},
         "undo": change.undo,
+        "converged": None if change.converged is None else _expected(change.converged),
         "made": _moment(amendment.made),
     }
+
+
+def _expected(prospect: Prospect) -> JSON:
+    return {"expected_gain": prospect.gain, "noise": prospect.noise}
 
 
 def _repeats(states: dict[str, int]) -> JSON | None:

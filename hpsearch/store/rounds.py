@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from hpsearch.errors import LeaseLostError
+from hpsearch.search.amendments import Change, Place
 from hpsearch.search.discarding import METRIC, Points
 from hpsearch.search.ledger import LedgerRow
 from hpsearch.search.outcomes import Outcome
@@ -38,6 +39,7 @@ from hpsearch.seeds import Purpose
 from hpsearch.space import Box, Choices
 from hpsearch.states import FINISHED, UNFINISHED, TrialState
 from hpsearch.store import tables
+from hpsearch.store.amendment_rows import insert_amendment
 from hpsearch.store.bulk import BulkStorage
 from hpsearch.store.database import Database, clock, inserted_id, retried
 from hpsearch.store.documents import (
@@ -306,6 +308,11 @@ def _write_end(
     if closing.ledger:
         number = closing.round_after(task.done)
         insert_ledger(connection, task.study_id, number, closing.ledger)
+    # A search that goes on although it was over early has said so when it was.
+    if closing.early is not None and not closing.searches_on:
+        ended = task.done.number
+        change = Change(rounds=ended, converged=closing.early)
+        insert_amendment(connection, task.study_id, Place(ended, over=True), change)
     if closing.following is not None:
         insert_round(connection, storage, task.study_id, optuna_id, declared, closing.following)
         return

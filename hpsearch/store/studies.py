@@ -68,6 +68,11 @@ class StoredStudy:
         return amended(self.begun, self.amendments)
 
     @property
+    def next_rounds(self) -> int:
+        """How many rounds to ask for so that it goes on; as many as it was begun with add none."""
+        return max(self.spec.rounds, self.begun.rounds) + 1
+
+    @property
     def winner_values(self) -> dict[str, Value]:
         """Values of the winner; empty while there is none."""
         values = self.winner["values"] if self.winner else {}

@@ -72,6 +72,7 @@ def test_the_command_that_the_summary_offers_looks_beyond_the_edge(low: Command)
     assert low("verify", "low", "--tracking", "none").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_narrowing_is_taken_back(low: Command) -> None:
     """Of a finished study it is said which command gives it the round that begins from there."""
     said = " ".join(low("ranges", "low", "--undo", "2").stdout.split())

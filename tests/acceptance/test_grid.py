@@ -45,6 +45,7 @@ def test_a_grid_tries_every_combination_in_order(hpsearch: Command):
     assert {row["decision"] for row in hpsearch.json("ranges", "grid")} == {"declared", "kept"}
 
 
+@pytest.mark.slow
 def test_what_a_table_brings_is_what_is_trained(hpsearch: Command):
     """A trial of a table has the curve of a study whose file says the same in its own tables."""
     hpsearch("start", hpsearch.write("grid.toml", GRID_STUDY), *LOCAL)

@@ -470,6 +470,7 @@ def test_who_dies_after_an_amendment_or_in_the_close_after_it_costs_nothing(
     assert problems(database, study) == []
 
 
+@pytest.mark.slow
 def test_the_table_does_not_depend_on_workers(database, database_url, make_study):
     """1 worker or 2 give the same table after the same amendments."""
     found = set()

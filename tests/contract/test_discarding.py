@@ -169,6 +169,7 @@ def test_a_band_that_was_changed_is_found(database, finished):
     assert f"round 2: the band of trials from {bands[1]['first']} on" in found[0]
 
 
+@pytest.mark.slow
 def test_lost_trials_are_judged_as_before(database, database_url, discarding, make_worker):
     """N trials are N, whatever dies: what a worker took with it is stopped by the same band."""
     whole = discarding(name="whole")

@@ -1,8 +1,7 @@
 """Chaos: for a while all dies and runs out at random, and then nothing is missing.
 
-The short form is a part of every run of the tests, on PostgreSQL, and of the slow ones, on SQLite.
-The long one, ten seeds on both databases, a minute each, is `pytest -m chaos`; with
-HPSEARCH_CHAOS=FILE every run adds a line of JSON to a file.
+The short form is among the slow tests. The long one, ten seeds on both databases, a minute each, is
+`pytest -m chaos`; with HPSEARCH_CHAOS=FILE every run adds a line of JSON to a file.
 """
 
 from __future__ import annotations
@@ -136,10 +135,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("said")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
-@pytest.mark.parametrize(
-    "place", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
-)
 def test_a_short_chaos_changes_nothing(
     hpsearch: Command,
     place: Place,

@@ -158,6 +158,7 @@ def test_orphaned_workers_finish_their_claim_and_leave(hpsearch: Command, starte
     assert states["waiting"] > 0
 
 
+@pytest.mark.slow
 def test_a_worker_may_join_and_leave_at_any_time(hpsearch: Command, started: Starter):
     """`worker` helps a running search; the budget stays exact and the table the same."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)

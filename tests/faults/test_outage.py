@@ -46,6 +46,7 @@ def heard(search: subprocess.Popen[str], words: str) -> None:
         silent.cancel()
 
 
+@pytest.mark.slow
 def test_a_server_that_restarts_costs_no_trial(
     hpsearch: Command, started: Starter, server: Any, undisturbed_slow: str
 ):

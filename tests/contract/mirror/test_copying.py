@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from sqlalchemy import update
 
 from hpsearch.report.figures.drawing import draw
@@ -300,6 +301,7 @@ def test_killed_process_is_taken_up(searched, tracking, mirror_process):
     check_whole(searched, tracking)
 
 
+@pytest.mark.slow
 def test_deleted_tracking_file_is_rebuilt(searched, mlflow_copy, tmp_path, mirror_process):
     """Where no mlflow.db is, a mirror of a finished study makes one with the same runs."""
     sync(searched.url, "small", mlflow_copy)

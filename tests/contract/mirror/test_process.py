@@ -126,6 +126,7 @@ def test_a_talkative_mirror_does_not_hang(searched, mirrors, mlflow_copy, monkey
     assert os.fstat(mirror._said.fileno()).st_size > 2 * 65536
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracking", ADDRESSES)
 def test_a_password_is_neither_shown_nor_stored(folder, mirrors, tracking):
     """No output, no row, no file and no command line has the password of the tracking URI."""

@@ -10,6 +10,7 @@ from hpsearch.findings import Commands
 from hpsearch.report.summary import print_result
 from hpsearch.search import elites, posterior
 from hpsearch.search.amendments import Amendment, Change, Place
+from hpsearch.search.narrowing import Prospect
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
 from hpsearch.study_file import overridden
@@ -168,6 +169,16 @@ def test_amendments_are_listed():
     said = "from after round 3 on, 4 rounds in all, learning_rate may grow to 1e-06 .. 1, "
     found = printed(study=replace(STUDY, amendments=(amendment,)))
     assert f"{said}what opened round 2 is taken back." in found
+
+
+def test_why_a_search_was_over_early_is_said():
+    """With what was left to gain, and the noise that it was held against."""
+    change = Change(rounds=2, converged=Prospect(gain=0.0004, noise=0.0032, is_open=False))
+    amendment = Amendment(Place(2, over=True), change, 0.0)
+    assert (
+        "over after round 2: no more than 0.0004 is expected to be gained, less than a quarter of "
+        "the noise 0.0032, and no edge is open."
+    ) in printed(study=replace(STUDY, amendments=(amendment,)))
 
 
 def test_an_edge_that_was_open_in_an_earlier_round_is_still_said():

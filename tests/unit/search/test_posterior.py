@@ -28,7 +28,7 @@ def study(score, limits=None, others=(), count=80, tried=None):
         for i, values in enumerate(places)
     ]
     landscape = Landscape.of(declared, found, NOISE)
-    rows = narrow(declared, landscape, 7, np.random.default_rng(6))
+    rows = narrow(declared, landscape, 7, np.random.default_rng(6)).rows
     return {row.dimension: row for row in rows}
 
 
