@@ -140,7 +140,7 @@ class Replay:
             return _as_recorded(trial)
         rows = self._prepared.validation()
         count = 0 if rows is None else len(rows)
-        return rule_of(self._spec, count, trial.round, trial.number, trial.band)
+        return rule_of(self._spec, count, trial.purpose, trial.number, trial.band)
 
     def _final(self, trial: RecordedTrial) -> TrialResult:
         settings = self._spec.settings(trial.values or {})

@@ -125,7 +125,7 @@ class Search:
             warm_up()
         prepared = prepare(self.spec, self._options.data_dir)
         study = stored_study(self._options.database, self.spec.name, migrate=True)
-        if study is None and self._options.open_test and self.spec.confirms:
+        if self._will_test(study):
             check_test_rows(self.spec, self._options.data_dir)
         # Only now: a study that cannot begin leaves no new database behind.
         patience = Patience(self._stop.event, told=self._say_outage)
@@ -139,6 +139,11 @@ class Search:
         study = amend(self.database, study, partial(wanted_change, spec=self.spec))
         self.resumed, self.amended = True, len(study.amendments) > before
         return refresh_report(self.database, study, self.spec, self._source)
+
+    def _will_test(self, study: StoredStudy | None) -> bool:
+        """Whether this search is to open the test split at its end."""
+        is_sealed = study is not None and (study.keep_sealed or study.state == "complete")
+        return self._options.open_test and self.spec.confirms and not is_sealed
 
     def _create(self, prepared: Prepared) -> StoredStudy | None:
         return create_study(
@@ -250,18 +255,21 @@ class Search:
         recover_dead_workers(database, study.id, blame=False)
         launcher = _launcher(self._options, study.name)
         crew = _Crew(launcher, database, study, self._options.workers or physical_cores())
-        began, phase = time.monotonic(), None
+        began, stage = time.monotonic(), None
         try:
             while not self._stop.event.is_set():
                 progress = _progress(database, study, launcher.alive(), time.monotonic() - began)
-                if progress.phase != phase:
+                if (progress.phase, progress.round) != stage:
                     # The search may have become shorter or longer meanwhile.
-                    study, phase = load_study(database, study.name), progress.phase
+                    study, stage = (
+                        load_study(database, study.name),
+                        (progress.phase, progress.round),
+                    )
                     continue
                 self._show(progress)
                 if is_complete(database, study.id):
                     break
-                crew.keep_up(progress.finished + progress.repeated + progress.controlled)
+                crew.keep_up(progress.trained)
                 self._stop.event.wait(_WATCH_SECONDS)
         finally:
             self._dismiss(launcher)
@@ -378,11 +386,11 @@ def wanted_change(study: StoredStudy, place: Place, spec: StudySpec) -> Change |
         UserError: If no round would come in which wider limits count.
     """
     _check_same(study, spec)
-    change = extension(study.begun, study.spec, spec)
-    if place.over and change.limits and max(spec.rounds, study.spec.rounds) <= place.round:
+    change = extension(study.begun, study.spec, spec, study.rounds_asked)
+    if place.over and change.limits and (change.rounds or study.spec.rounds) <= place.round:
         raise UserError(
             f"{study.name}: the search is over, so wider limits need another round: "
-            f"add --rounds {place.round + 1}"
+            f"add --rounds {study.next_rounds}"
         )
     return None if change == Change() else change
 
@@ -424,5 +432,6 @@ def _progress(database: Database, study: StoredStudy, workers: int, seconds: flo
         repeated=repeats["finished"],
         control=control["planned"],
         controlled=control["finished"],
+        trained=work["trained"],
         seconds=seconds,
     )

@@ -115,7 +115,10 @@ class Interval:
     def holding(self, values: Sequence[Value]) -> Interval:
         """The smallest interval with all of this one and these numbers."""
         numbers = [value for value in values if isinstance(value, int | float)]
-        return replace(self, low=min([self.low, *numbers]), high=max([self.high, *numbers]))
+        low, high = min([self.low, *numbers]), max([self.high, *numbers])
+        if self.integer:
+            low, high = int(low), int(high)
+        return replace(self, low=low, high=high)
 
     def contains(self, value: Value) -> bool:
         """Whether `value` is a number of this interval."""

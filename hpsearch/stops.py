@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from hpsearch.search.bands import rule_of
@@ -17,8 +18,9 @@ def unlike_bands(plan: RoundPlan, found: RecordedRound) -> str | None:
     """How the bands of a round differ from those decided again; None where they do not."""
     if found.bands == plan.bands:
         return None
-    if [band.first for band in found.bands] != [band.first for band in plan.bands]:
-        return f"{len(found.bands)} bands in the database, {len(plan.bands)} decided again"
+    firsts, again = ([band.first for band in r.bands] for r in (found, plan))
+    if firsts != again:
+        return f"bands from trials {firsts} on in the database, from {again} on decided again"
     first = next(f.first for f, p in zip(found.bands, plan.bands, strict=True) if f != p)
     return f"the band of trials from {first} on is not the one decided again"
 
@@ -34,16 +36,17 @@ def unlike_judgements(record: StudyRecord) -> Iterator[str]:
 
 def _unlike(record: StudyRecord, trial: RecordedTrial) -> str | None:
     study = record.study
-    rule = rule_of(study.spec, study.validation_rows, trial.round, trial.number, trial.band)
+    rule = rule_of(study.spec, study.validation_rows, trial.purpose, trial.number, trial.band)
     if rule is None or trial.values is None or not trial.updates:
         return None
     curve = record.curves[trial.id]
     last = study.spec.settings(trial.values).training.length.count
     judge = rule.judge(trial.updates // max(curve), last)
+    # Who came to its own end was not judged there, nor who diverged.
+    its_end = max(curve) if trial.state == TrialState.COMPLETE else math.inf
     stopped = None
     for step, accuracy in curve.items():
-        # After the last measurement nobody is judged.
-        if step < last and judge(step, {METRIC: accuracy}):
+        if accuracy is not None and step < its_end and judge(step, {METRIC: accuracy}):
             stopped = step
             break
     below = None if judge.below is None else (judge.below.step, judge.below.threshold)

@@ -293,11 +293,11 @@ class Worker:
             return len(commit(self._database, claim, results))
 
     def _results(self, claim: Claim, should_stop: Callable[[], bool]) -> Mapping[int, TrialResult]:
-        values = self._values(claim)
+        values, trials = self._values(claim), self._ruled(claim)
         if self._training_seconds > self._long_seconds():
             self._database.rest()
         began = time.monotonic()
-        results = self._objective.run(self._ruled(claim), values, should_stop)
+        results = self._objective.run(trials, values, should_stop)
         self._training_seconds = time.monotonic() - began
         return results
 
@@ -307,7 +307,7 @@ class Worker:
         if spec.search.discard not in {"off", "auto"}:
             return self._pruned(claim)
         return [
-            replace(t, rule=rule_of(spec, rows, (claim.purpose, claim.round), t.number, band))
+            replace(t, rule=rule_of(spec, rows, claim.purpose, t.number, band))
             for t in claim.trials
             for band in [band_for(claim.bands, t.number)]
         ]
@@ -315,7 +315,7 @@ class Worker:
     def _pruned(self, claim: Claim) -> list[ClaimedTrial]:
         """The trials with a pruner that knows what is finished now."""
         spec = self._study.spec
-        if not may_be_stopped(claim.purpose, claim.round):
+        if not may_be_stopped(claim.purpose):
             return list(claim.trials)
         known = known_curves(self._database, self._study.id, claim.purpose)
         study = pruner_study(spec.search.discard, known)

@@ -40,7 +40,7 @@ def ranges(
         ledger,
         as_json=as_json,
         people=lambda console: (
-            console.print(said, markup=False)
+            console.print(said, markup=False, soft_wrap=True)
             if said is not None
             else print_ledger(console, ledger, rounds)
         ),
@@ -49,10 +49,10 @@ def ranges(
 
 def _taken_back(store: Database, study: StoredStudy, number: int, database: str) -> str:
     """Take back a narrowing, and say which round begins from the earlier box."""
-    from hpsearch.store.amendments import place_of, take_back
+    from hpsearch.store.amendments import take_back
 
     study = take_back(store, study, number)
-    place = place_of(store, study)
+    place = next(a.place for a in reversed(study.amendments) if a.change.undo == number)
     following = place.round + 1
     begins = f"round {following} begins from the ranges of round {number - 1}"
     if study.spec.rounds < following:

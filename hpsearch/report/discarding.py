@@ -16,6 +16,8 @@ def discarding_lines(document: JSON) -> list[str]:
     if found is None or found["updates_saved"] is None:
         return []
     done = count(finished_trials(document), "trial")
+    if not document["discarded"] and not found["spared"]["trials"]:
+        return [f"none of {done}."]
     said = f"{document['discarded']} of {done} early, {found['updates_saved']:.0%} of the updates"
     return [f"{said} saved; {_wrong(found['spared'])}."]
 
@@ -37,7 +39,7 @@ def below_text(trial: JSON) -> str:
 def _wrong(spared: JSON) -> str:
     """How often the rule was wrong, as those show that it did not stop."""
     if not spared["trials"]:
-        return "none ran on all the same yet, so nobody knows how often that was wrong"
+        return "the elites are known of none that ran on, so nobody knows how often that was wrong"
     low, high = spared["interval"]
     elites = spared["elites"] or "none"
     return (

@@ -60,20 +60,35 @@ class _Estimate:
     """Seconds left, from the speed since this `start` began."""
 
     def __init__(self, spec: StudySpec) -> None:
-        self._arms = 1 if spec.search.control is None else 2
+        self._has_control = spec.search.control is not None
         self._confirmation = spec.confirmation.least_repeats
         self._first: int | None = None
 
     def seconds(self, progress: Progress) -> float | None:
         """Seconds until the last repeat is done; None before a first trial was trained."""
-        done = progress.finished + progress.repeated + progress.controlled
         if self._first is None:
-            self._first = done
-        trained = done - self._first
-        if trained == 0:
+            self._first = progress.trained
+        trained = progress.trained - self._first
+        if trained <= 0:
             return None
-        left = self._arms * (progress.planned + self._confirmation) - done
+        left = self._search_left(progress) + self._control_left(progress)
         return progress.seconds / trained * max(left, 0)
+
+    def _search_left(self, progress: Progress) -> int:
+        """Trials and repeats before the control arm, as far as they are known."""
+        open_repeats = progress.repeats - progress.repeated
+        if progress.phase == "control":
+            return 0
+        if progress.phase == "confirmation":
+            return open_repeats
+        left = progress.planned - progress.finished + self._confirmation
+        return left + open_repeats if progress.phase == "repeat" else left
+
+    def _control_left(self, progress: Progress) -> int:
+        if not self._has_control:
+            return 0
+        least = progress.planned + self._confirmation
+        return max(least, progress.control) - progress.controlled
 
 
 class _PlainLines:

@@ -21,6 +21,7 @@ class Progress:
         repeated: Finished repeats.
         control: Trials of the control arm, and repeats of its best once they are known.
         controlled: Those of them that are finished.
+        trained: All finished trials, whatever they were for.
         seconds: Since this `start` began to train.
         outage: Why the database cannot be asked just now; the rest is then as it was before.
     """
@@ -36,5 +37,6 @@ class Progress:
     repeated: int
     control: int
     controlled: int
+    trained: int
     seconds: float
     outage: str | None = None

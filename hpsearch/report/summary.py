@@ -53,7 +53,8 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
 
 def print_amendment(console: Console, study: StoredStudy) -> None:
     """One line about the newest amendment."""
-    console.print(f"{study.name}: {_amended(study.amendments[-1])}.", markup=False)
+    line = f"{study.name}: {_amended(study.amendments[-1])}."
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def print_result(
@@ -74,19 +75,20 @@ def print_result(
     """
     # A grid was tried whole: there is no box to look at next.
     beyond = [row for row in ledger if row["round"] > study.spec.rounds]
-    following = [] if study.spec.is_grid else beyond
+    is_undone = _pending_undo(study, document) is not None
+    following = [] if study.spec.is_grid or is_undone else beyond
     console.print(rounds_table(document["rounds"], following))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
     sections = {
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
-        "Amended": [f"{_amended(amendment)}." for amendment in study.amendments],
+        "Amended": [f"{_amended(amendment)}." for amendment in _that_count(study)],
         "Discarded": discarding_lines(document),
         "Ledger": _findings(study, ledger),
         "Winner": _winner(study, document),
         "Control": control_lines(document),
-        "Test": _test(study.name, document["test"], commands) or _sealed(study, document),
+        "Test": _tested(study, document, commands) or _sealed(study, document),
         "Next": _next(study, document, ledger, commands),
     }
     for head, lines in sections.items():
@@ -146,6 +148,16 @@ def _failures(name: str, document: JSON, commands: Commands) -> list[str]:
     return [f"{head}: {message}; `{commands.about('trials', name)}` lists them."]
 
 
+def _that_count(study: StoredStudy) -> list[Amendment]:
+    """The study's amendments without undos that another one took the place of."""
+    newest = {a.place.round: a for a in study.amendments if a.change.undo is not None}
+    return [
+        a
+        for a in study.amendments
+        if a.change.undo is None or newest[a.place.round] is a or a.change.rounds or a.change.limits
+    ]
+
+
 def _amended(amendment: Amendment) -> str:
     """What was changed, and from where on it counts."""
     change = amendment.change
@@ -153,7 +165,7 @@ def _amended(amendment: Amendment) -> str:
         gain, noise = number(change.converged.gain), number(change.converged.noise)
         return (
             f"over after round {change.rounds}: no more than {gain} is expected to be gained, less "
-            f"than a quarter of the noise {noise}, and no edge is open"
+            f"than a quarter of the noise {noise}, and no edge within the limits is open"
         )
     parts = [count(change.rounds, "round") + " in all"] if change.rounds is not None else []
     parts += [
@@ -198,7 +210,17 @@ def _shut_ends(study: StoredStudy, row: JSON) -> list[End]:
         return []
     low, high = row["previous"]
     widest = study.spec.space.widest[row["dimension"]]
-    return shut_ends(replace(range_, low=low, high=high), widest, row["edge"])
+    return shut_ends(replace(range_, low=low, high=high), range_, widest, row["edge"])
+
+
+def _open_ends(row: JSON) -> list[End]:
+    """Ends that another round would look beyond, as the study allows it."""
+    range_ = range_from_document(row)
+    if row["previous"] is None or not isinstance(range_, Interval):
+        return []
+    low, high = row["previous"]
+    moved: dict[End, bool] = {"lower": range_.low < low, "upper": range_.high > high}
+    return [end for end, out in moved.items() if out and row["edge"] in {end, "both"}]
 
 
 def _winner(study: StoredStudy, document: JSON) -> list[str]:
@@ -229,17 +251,18 @@ def _sealed(study: StoredStudy, document: JSON) -> list[str]:
     return ["sealed: finalists = 0, and `start` does not test what was not confirmed."]
 
 
-def _test(name: str, test: JSON | None, commands: Commands) -> list[str]:
+def _test(
+    name: str, test: JSON | None, commands: Commands, *, is_complete: bool = True
+) -> list[str]:
     if test is None:
         return []
     # Studies of before were never extended.
     earlier = test.get("earlier_winner", False)
     winner = "the earlier winner" if earlier else "the winner"
-    more = (
-        f"The study went on since: this says nothing of a later winner. `{commands.test(name)}` "
-        "opens the test split again, which is counted."
-    )
-    again = [more] if earlier else []
+    again = ["The study went on since: this says nothing of a later winner."] if earlier else []
+    if earlier and is_complete:
+        again.append(f"`{commands.test(name)}` opens the test split again, which is counted.")
+    again = [" ".join(again)] if again else []
     if test["score"] is None:
         figure = f"{winner} diverged when trained on all rows but the test rows: no figure."
         return [figure, *again]
@@ -261,6 +284,11 @@ def _test(name: str, test: JSON | None, commands: Commands) -> list[str]:
     return lines
 
 
+def _tested(study: StoredStudy, document: JSON, commands: Commands) -> list[str]:
+    is_complete = document["state"] == "complete"
+    return _test(study.name, document["test"], commands, is_complete=is_complete)
+
+
 def _next(
     study: StoredStudy, document: JSON, ledger: Sequence[JSON], commands: Commands
 ) -> list[str]:
@@ -279,7 +307,29 @@ def _next(
         f"`{commands.about('report', name)}` draws its figures",
         f"`{commands.about('ranges', name)}` explains every range",
     ]
-    return [*lines, f"{'; '.join(views)}.", *_wider(study, document, ledger, commands)]
+    return [*lines, f"{'; '.join(views)}.", *_going_on(study, document, ledger, commands)]
+
+
+def _going_on(
+    study: StoredStudy, document: JSON, ledger: Sequence[JSON], commands: Commands
+) -> list[str]:
+    """The command that gives the study further rounds, where there is a reason."""
+    undone = _pending_undo(study, document)
+    command = commands.extended(study.name, study.next_rounds)
+    if undone is not None:
+        begins = f"round {len(document['rounds']) + 1} from the ranges of round {undone - 1}"
+        return [f"`{command}` begins {begins}."]
+    wider = _wider(study, document, ledger, commands)
+    if not wider and study.spec.rounds < study.rounds_asked:
+        return [f"`{command}` goes on all the same."]
+    return wider
+
+
+def _pending_undo(study: StoredStudy, document: JSON) -> int | None:
+    """The round whose narrowing is taken back once there is another round; None for none."""
+    last = len(document["rounds"])
+    undone = [a.change.undo for a in study.amendments if a.place.round == last and a.change.undo]
+    return undone[-1] if undone else None
 
 
 def _wider(
@@ -292,7 +342,20 @@ def _wider(
         known += [end for end in _shut_ends(study, row) if end not in known]
     if is_compared(document):
         return _anew(study, ends, commands)
-    return _longer(study, ends, commands)
+    return _longer(study, ends, commands) or _another_round(study, ledger, commands)
+
+
+def _another_round(study: StoredStudy, ledger: Sequence[JSON], commands: Commands) -> list[str]:
+    """The command that looks beyond edges that were opened after the last round."""
+    ends = [
+        f"the {end} edge of {rows[-1]['dimension']}"
+        for rows in _by_dimension(ledger)
+        for end in _open_ends(rows[-1])
+    ]
+    if not ends:
+        return []
+    command = commands.extended(study.name, study.next_rounds)
+    return [f"`{command}` looks beyond {' and '.join(ends)} and keeps all trials."]
 
 
 def _longer(study: StoredStudy, ends: Mapping[str, Sequence[End]], commands: Commands) -> list[str]:
@@ -321,6 +384,7 @@ def _move(study: StoredStudy, name: str, end: End) -> str:
     """Which number of the study file has to move, and how far at least."""
     key, past = ("low", "below") if end == "lower" else ("high", "above")
     dimension = next(d for d in study.spec.space.dimensions if d.name == name)
-    what = key if dimension.limits is None else f"{end} limit"
+    written = next(d for d in study.begun.space.dimensions if d.name == name)
+    what = key if written.limits is None else f"{end} limit"
     wall = dimension.widest.document()[key]
     return f"the {what} of {name} {past} {number(wall)}"

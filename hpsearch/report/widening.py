@@ -47,10 +47,10 @@ def _grown(spec: StudySpec, dimension: str, end: End, share: float) -> float:
     if declared.scale == "log":
         factor = (declared.high / declared.low) ** share
         value = widest.low / factor if end == "lower" else widest.high * factor
-    else:
-        step = (declared.high - declared.low) * share
-        value = widest.low - step if end == "lower" else widest.high + step
-    return _rounded(value, integer=declared.integer)
+        return _rounded(value, value, integer=declared.integer)
+    step = (declared.high - declared.low) * share
+    value = widest.low - step if end == "lower" else widest.high + step
+    return _rounded(value, step, integer=declared.integer)
 
 
 def _with_ends(spec: StudySpec, dimension: str, ends: Mapping[End, float]) -> tuple[float, float]:
@@ -60,8 +60,11 @@ def _with_ends(spec: StudySpec, dimension: str, ends: Mapping[End, float]) -> tu
     return ends.get("lower", widest.low), ends.get("upper", widest.high)
 
 
-def _rounded(value: float, *, integer: bool) -> float:
-    return round(value) if integer else float(f"{value:.2g}")
+def _rounded(value: float, measure: float, *, integer: bool) -> float:
+    """To two digits of what it is measured in."""
+    if integer or not math.isfinite(value):
+        return value if math.isinf(value) else round(value)
+    return round(value, 1 - math.floor(math.log10(abs(measure)))) if measure else value
 
 
 def _is_legal(spec: StudySpec, dimension: str, end: End, value: float) -> bool:

@@ -112,19 +112,25 @@ def amended(begun: StudySpec, amendments: Sequence[Amendment]) -> StudySpec:
 # ------------------------------------------------------------------ what is asked for
 
 
-def extension(begun: StudySpec, now: StudySpec, wanted: StudySpec) -> Change:
+def rounds_asked(begun: StudySpec, amendments: Sequence[Amendment]) -> int:
+    """The most rounds that anybody has asked for; a search that has converged has fewer."""
+    asked = [a.change.rounds or 0 for a in amendments if a.change.converged is None]
+    return max([begun.rounds, *asked])
+
+
+def extension(begun: StudySpec, now: StudySpec, wanted: StudySpec, asked: int) -> Change:
     """What more a study file asks for: rounds, and limits that hold those of now.
 
     What still stands there as the study was begun asks for nothing, so that a file need not follow
-    every amendment.
+    every amendment; nor do rounds that were asked for before and not needed.
 
     Args:
         begun: The study as it was begun.
         now: The study with its amendments.
         wanted: The study as its file has it.
+        asked: See `rounds_asked`.
     """
-    is_as_begun = wanted.rounds == begun.rounds
-    rounds = wanted.rounds if wanted.rounds > now.rounds and not is_as_begun else None
+    rounds = wanted.rounds if wanted.rounds > asked else None
     first = _dimensions(begun)
     limits = {
         d.name: (d.limits.low, d.limits.high)
@@ -244,6 +250,12 @@ class AmendedSearch:
         following = close_round(longer, ended, known)
         return replace(following, winner=closing.winner, early=closing.early)
 
+    def design_after_repeats(self, number: int) -> SearchDesign:
+        """Where they came last, since further rounds were asked for, these are run."""
+        place = Place(number, over=True)
+        design = self.design(place)
+        return replace(design, until_converged=False) if self._has_rounds_from(place) else design
+
     def _undecided(self, number: int) -> Self:
         """The same before the search itself found that it is over after a round."""
         found = [
@@ -277,7 +289,7 @@ class AmendedSearch:
             # The control arm is as large as the whole search, so it waits for further rounds.
             return replace(design, control=None) if design.rounds > ended else design
         if done.purpose == Purpose.REPEAT:
-            return self._undecided(done.number).design(Place(done.number, over=True))
+            return self._undecided(done.number).design_after_repeats(done.number)
         if done.finished < self.begun.trials:
             return self.design(Place(done.number - 1, over=True))
         return self.design(Place(done.number))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpsearch.search.elites import elites
 from hpsearch.search.noise import standard_error
@@ -25,7 +26,7 @@ METRIC = "validation_accuracy"
 # Nobody is judged before so many updates: curves cross most at their beginning.
 LEAST_UPDATES = 80
 # The elites that make a band: as those of a round, but no fewer than these.
-_FEWEST_ELITES = 15
+FEWEST_ELITES = 15
 # A band lies so many standard errors below the lowest of them.
 _MARGIN = 0.5
 # So many standard errors above chance a trial has learned something.
@@ -52,10 +53,6 @@ class Band:
     first: int
     points: Points
 
-    def at(self, updates: int) -> float:
-        """The threshold at a number of updates; minus infinity where nothing is known."""
-        return _at(self.points, updates)
-
 
 @dataclass(frozen=True)
 class Threshold:
@@ -71,9 +68,13 @@ class Threshold:
 
     @classmethod
     def of(cls, floor: float, band: Band | None) -> Threshold:
-        """The higher of floor and band; good trials that end below the floor prove it wrong."""
-        points = () if band is None else band.points
-        return cls(min(floor, points[-1][1]) if points else floor, points)
+        """The higher of floor and band; good trials that end below the floor prove it wrong.
+
+        So does a band without points: whatever was finished, nothing had a score.
+        """
+        if band is None:
+            return cls(floor)
+        return cls(min(floor, band.points[-1][1]) if band.points else -math.inf, band.points)
 
     def at(self, updates: int) -> float:
         """What the level must not be below after so many updates."""
@@ -123,7 +124,7 @@ class Judge:
         if self._level >= wanted:
             return False
         at_the_end = self._threshold.at(self._last * self._per_step)
-        stands_for = min(at_the_end, self._level + at_the_end - wanted)
+        stands_for = self._level + at_the_end - wanted
         self.below = Below(step, wanted, stands_for)
         return not self._spared
 
@@ -215,7 +216,7 @@ def chance_floor(classes: int, rows: int) -> float:
 
 def good_ones(finished: Sequence[Outcome], noise: float) -> list[Outcome]:
     """The trials that make a band, best first."""
-    return elites(finished, noise, fewest=_FEWEST_ELITES)
+    return elites(finished, noise, fewest=FEWEST_ELITES)
 
 
 def band(first: int, curves: Sequence[Points], rows: int) -> Band | None:
@@ -235,8 +236,8 @@ def band(first: int, curves: Sequence[Points], rows: int) -> Band | None:
     places = [at for at in places if at >= max(curve[0][0] for curve in levels)]
     if not places:
         return None
-    lowest = [min(_at(curve, at) for curve in levels) for at in places]
-    thresholds = [level - _MARGIN * standard_error(level, rows) for level in lowest]
+    lowest = np.min([_along(curve, places) for curve in levels], axis=0)
+    thresholds = [level - _MARGIN * standard_error(level, rows) for level in lowest.tolist()]
     return Band(first, _thinned(list(zip(places, thresholds, strict=True))))
 
 
@@ -249,6 +250,12 @@ def _levels(curve: Points) -> Points:
     """The best figure so far at every measurement."""
     highest = np.maximum.accumulate([figure for _, figure in curve]).tolist()
     return tuple(zip((at for at, _ in curve), highest, strict=True))
+
+
+def _along(points: Points, places: Sequence[int]) -> NDArray[np.float64]:
+    """(places,) the figure at each of these, none of which lies before the first point."""
+    at, figures = np.array(points, np.float64).T
+    return np.asarray(np.interp(places, at, figures))
 
 
 def _at(points: Points, place: int) -> float:

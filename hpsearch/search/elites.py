@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hpsearch.search.ledger import Edge, End, LedgerRow, decision_between
-from hpsearch.search.outcomes import Outcome, ranked
+from hpsearch.search.outcomes import Outcome, distinct, ranked
 from hpsearch.space import Box, Choices, Dimension, Interval, Range, label
 
 # So many of the best are elites whatever the noise; fewer show no direction.
@@ -54,7 +54,7 @@ def narrow(
         One row per dimension, in the box's order.
     """
     best = elites(outcomes, noise)
-    tried = [outcome for outcome in outcomes if not outcome.failed]
+    tried = [outcome for outcome in distinct(outcomes) if not outcome.failed]
     room = declared_box.widest
     return [_decide(d, room[d.name], best, tried) for d in box.dimensions]
 
@@ -62,8 +62,11 @@ def narrow(
 def elites(
     outcomes: Sequence[Outcome], noise: float, *, fewest: int = FEWEST_ELITES
 ) -> list[Outcome]:
-    """The best, and everything within the noise of their mean; best first."""
-    order = ranked(outcomes)
+    """The best, and everything within the noise of their mean; best first.
+
+    Of trials with the same values and the same seed one counts: chance speaks of different ones.
+    """
+    order = ranked(distinct(outcomes))
     scores = [outcome.score for outcome in order if outcome.score is not None]
     if not scores:
         return []

@@ -93,19 +93,23 @@ def decision_between(before: Range, after: Range) -> Decision:
     return "narrowed" if inside else "widened"
 
 
-def shut_ends(previous: Range, widest: Range, edge: Edge | None) -> list[End]:
+def shut_ends(previous: Range, following: Range, widest: Range, edge: Edge | None) -> list[End]:
     """Ends that the optimum may lie beyond, where nothing further may be searched.
+
+    A declared edge that the range has left behind is named too, and is none of them.
 
     Args:
         previous: The range of the round.
+        following: That of the next.
         widest: What may be searched.
         edge: Ends that the optimum may lie beyond.
     """
-    if not isinstance(previous, Interval) or not isinstance(widest, Interval):
+    ranges = (previous, following)
+    if not isinstance(widest, Interval):
         return []
     reached: dict[End, bool] = {
-        "lower": previous.low <= widest.low,
-        "upper": previous.high >= widest.high,
+        "lower": all(isinstance(r, Interval) and r.low <= widest.low for r in ranges),
+        "upper": all(isinstance(r, Interval) and r.high >= widest.high for r in ranges),
     }
     return [end for end in reached if reached[end] and edge in {end, "both"}]
 

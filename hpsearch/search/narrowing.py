@@ -66,7 +66,7 @@ class Prospect:
     Attributes:
         gain: How much higher than at the best trial the score's maximum is expected to be.
         noise: Standard deviation of a score around its mean over seeds.
-        is_open: Whether the maximum may lie beyond everything explored.
+        is_open: Whether the maximum may lie beyond everything explored, within the limits.
     """
 
     gain: float

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpsearch.search.outcomes import Outcome, ranked
+from hpsearch.search.outcomes import Outcome, configurations, ranked
 from hpsearch.space import Value
 
 # So many configurations, from the best quarter of a round, over so many seeds.
@@ -23,12 +23,12 @@ _TRIALS_EACH = 10
 
 def repeated(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
     """Configurations of a round to train again: the best, and others down to its best quarter."""
-    order = ranked(outcomes)
+    order = configurations(outcomes)
     count = min(CONFIGURATIONS, len(outcomes) // _TRIALS_EACH, len(order))
     if count < 1:
         return []
     last = max(round(_SHARE * len(order)) - 1, count - 1)
-    return [order[round(i * last / max(count - 1, 1))].values for i in range(count)]
+    return [order[round(i * last / max(count - 1, 1))] for i in range(count)]
 
 
 def measured_noise(repeats: Sequence[Outcome], *, common: bool) -> float | None:

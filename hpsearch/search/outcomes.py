@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hpsearch.space import Value
+from hpsearch.space import Value, label
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,32 @@ class Outcome:
         return self.stands_for if self.score is None else self.score
 
 
+def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """One of those with the same values and the same seed, which tell nothing twice."""
+    found: dict[tuple[object, ...], Outcome] = {}
+    for outcome in outcomes:
+        seed = ("number", outcome.number) if outcome.seed is None else ("seed", outcome.seed)
+        found.setdefault((signature(outcome.values), seed, outcome.failed), outcome)
+    return list(found.values())
+
+
 def ranked(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """Outcomes that have a score, best first; ties go to the lower loss, then number."""
     scored = [outcome for outcome in outcomes if outcome.score is not None]
     return sorted(scored, key=_rank)
+
+
+def configurations(outcomes: Iterable[Outcome]) -> list[dict[str, Value]]:
+    """Values of the distinct trials that have a score, best first."""
+    found: dict[str, dict[str, Value]] = {}
+    for outcome in ranked(outcomes):
+        found.setdefault(signature(outcome.values), outcome.values)
+    return list(found.values())
+
+
+def signature(values: dict[str, Value]) -> str:
+    """Equal where the values are."""
+    return "\0".join(f"{name}={label(values[name])}" for name in sorted(values))
 
 
 def _rank(outcome: Outcome) -> tuple[float, float, int]:

@@ -42,7 +42,7 @@ class Narrowed:
 
     Attributes:
         rows: One per dimension, in the box's order.
-        is_open: Whether the maximum may lie beyond an edge of everything explored.
+        is_open: Whether the maximum may lie beyond everything explored, within the limits.
     """
 
     rows: tuple[LedgerRow, ...]
@@ -141,7 +141,8 @@ class _Found:
             edge = _end(_numbers(self.landscape.declared[self.dimension.name]), end)
             said += f"; {self._share_past(end):.0%} beyond the declared {end} edge {edge:.3g}"
         range_ = _grown(explored, widest, low, high, edges)
-        return _Decided(range_, _edge([*edges, *past]), said, is_open=bool(edges))
+        is_open = any(_end(explored, end) != _end(widest, end) for end in edges)
+        return _Decided(range_, _edge([*edges, *past]), said, is_open=is_open)
 
     def _share_past(self, end: str) -> float:
         """Share of the maxima beyond a declared edge."""

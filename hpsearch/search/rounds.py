@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -24,14 +25,13 @@ from hpsearch.search.narrowing import (
     narrow,
 )
 from hpsearch.search.noise import SEEDS, repeated
-from hpsearch.search.outcomes import Outcome
+from hpsearch.search.outcomes import Outcome, configurations
 from hpsearch.search.proposals import propose, wave_sizes
 from hpsearch.search.sampling import PLANNED, plan
 from hpsearch.search.selection import (
     Race,
     Winner,
     choose_winner,
-    finalists,
     in_turn,
     measured_winner,
     race,
@@ -164,7 +164,7 @@ def close_round(design: SearchDesign, done: DoneRound, known: Known) -> Closing:
         design: The study's design.
         done: The round.
         known: What else is known; all search trials are read after a search round that is narrowed
-            by them, and after the last.
+            by them, after the last, and where trials may be stopped for every wave.
     """
     if done.purpose == Purpose.CONFIRMATION:
         return _close_confirmation(design, done, known)
@@ -216,7 +216,7 @@ def _finalists(design: SearchDesign, known: Known, model: Model | None) -> list[
 
     A measured score flatters who was lucky, an expected one is wrong beside a cliff.
     """
-    measured = finalists(known.history())
+    measured = configurations(known.history())
     if model is None or not model.parameters:
         return measured[: design.finalists]
     landscape, _ = fitted_landscape(design, known, model)
@@ -360,11 +360,18 @@ def _control_round(design: SearchDesign) -> RoundPlan:
 def _control_trial(
     design: SearchDesign, index: int, values: dict[str, Value] | None
 ) -> PlannedTrial:
-    """Common seeds are shared by as many trials as share one in the search."""
-    round_ = index // design.trials
-    replicate = round_ if design.seeds == "common" else _replicate(design, 0, index)
+    """Seeds are shared by as many trials as share one in the search."""
+    is_common = design.seeds == "common"
+    replicate = _wave_of(design, index) if is_common else _replicate(design, 0, index)
     seed = trial_seed(design.seed, Purpose.CONTROL, 1, replicate)
     return PlannedTrial(index, replicate, seed, values, _shape(design, values))
+
+
+def _wave_of(design: SearchDesign, index: int) -> int:
+    """In which wave of all rounds the search has its trial of this number."""
+    rounds = range(1, design.rounds + 1)
+    sizes = [n for number in rounds for n in wave_sizes(design.trials, design.waves, number)]
+    return bisect_right(list(accumulate(sizes)), index)
 
 
 def _close_control(design: SearchDesign, done: DoneRound, known: Known) -> Closing:

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from hpsearch.search.outcomes import Outcome, ranked
-from hpsearch.space import Value, label
+from hpsearch.search.outcomes import Outcome, ranked, signature
+from hpsearch.space import Value
 
 # Fewer seeds than this tell nobody apart.
 _LEAST_SEEDS = 4
@@ -90,9 +90,9 @@ def race(
             with the best mean.
     """
     seeds = max((outcome.replicate for outcome in repeats), default=-1) + 1
-    met_all = {_signature(o.values) for o in repeats if o.replicate == seeds - 1}
+    met_all = {signature(o.values) for o in repeats if o.replicate == seeds - 1}
     groups = [g for g in _by_values(repeats) if any(o.score is not None for o in g)]
-    left = [group for group in groups if _signature(group[0].values) in met_all]
+    left = [group for group in groups if signature(group[0].values) in met_all]
     if not left:
         return Race((), seeds, None)
     best = max(left, key=lambda group: _candidate(group).score)
@@ -122,14 +122,6 @@ def _quantile(freedom: int, share: float) -> float:
     return float(t.ppf(share, freedom))
 
 
-def finalists(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
-    """Values of the distinct trials that have a score, best first."""
-    distinct: dict[str, dict[str, Value]] = {}
-    for outcome in ranked(outcomes):
-        distinct.setdefault(_signature(outcome.values), outcome.values)
-    return list(distinct.values())
-
-
 def in_turn(
     first: Sequence[dict[str, Value]], second: Sequence[dict[str, Value]]
 ) -> list[dict[str, Value]]:
@@ -137,7 +129,7 @@ def in_turn(
     distinct: dict[str, dict[str, Value]] = {}
     for pair in zip(first, second, strict=True):
         for values in pair:
-            distinct.setdefault(_signature(values), values)
+            distinct.setdefault(signature(values), values)
     return list(distinct.values())
 
 
@@ -192,7 +184,7 @@ def paired_difference(
 
 def repeats_of(candidate: Candidate, repeats: Sequence[Outcome]) -> list[Outcome]:
     """The repeats of one finalist among those of all."""
-    return [o for o in repeats if _signature(o.values) == _signature(candidate.values)]
+    return [o for o in repeats if signature(o.values) == signature(candidate.values)]
 
 
 def unconfirmed_winner(outcomes: Sequence[Outcome]) -> Winner | None:
@@ -209,7 +201,7 @@ def _by_values(repeats: Sequence[Outcome]) -> list[list[Outcome]]:
     """One list per finalist, in their order in the search; without the repeats that failed."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in sorted(repeats, key=lambda o: o.number):
-        group = groups.setdefault(_signature(outcome.values), [])
+        group = groups.setdefault(signature(outcome.values), [])
         if not outcome.failed:
             group.append(outcome)
     return list(groups.values())
@@ -251,10 +243,6 @@ def _diverged(group: list[Outcome]) -> int:
 def _error(sample: list[float]) -> float:
     """Standard error of the mean; 0 for a single figure."""
     return statistics.stdev(sample) / math.sqrt(len(sample)) if len(sample) > 1 else 0.0
-
-
-def _signature(values: dict[str, Value]) -> str:
-    return "\0".join(f"{name}={label(value)}" for name, value in values.items())
 
 
 def wilson_interval(

@@ -8,6 +8,7 @@ noise has a prior, because it was measured.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,8 +128,12 @@ class Surrogate:
 
         Returns:
             The logarithm of the ratio of the two highest posterior densities; at least about 0.
-            infinity where there are no other columns.
+
+        Raises:
+            ValueError: If the parameters were taken as they stood, so that there is no density.
         """
+        if not math.isfinite(self._evidence):
+            raise ValueError("a surrogate that was not fitted has no evidence to compare")
         dropped = np.arange(self._rows.shape[1])[columns]
         rows = np.delete(self._rows, dropped, axis=1)
         if not rows.shape[1]:

@@ -73,7 +73,8 @@ def take_back(database: Database, study: StoredStudy, number: int) -> StoredStud
     """
     changed: dict[int, bool] = {}
     for row in ranges_document(database, study):
-        changed[row["round"]] = changed.get(row["round"], False) or row["decision"] != "kept"
+        now = row.get("choices") or [row["low"], row["high"]]
+        changed[row["round"]] = changed.get(row["round"], False) or now != row["previous"]
 
     def wanted(now: StoredStudy, place: Place) -> Change | None:
         return taking_back(now.begun, now.amendments, place, changed, number)

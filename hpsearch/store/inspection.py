@@ -277,10 +277,11 @@ class Inspection:
         return [short for short in found if short.given > short.rounds]
 
     def _given_rounds(self, study: str, study_id: int) -> int:
-        """The most rounds that an amendment gives a study."""
+        """How many rounds the newest amendment of them gives a study; 0 without any."""
         with legible(study):
             amendments = amendments_of(self._connection, study_id)
-        return max((amendment.change.rounds or 0 for amendment in amendments), default=0)
+        given = [amendment.change.rounds for amendment in amendments]
+        return next((rounds for rounds in reversed(given) if rounds is not None), 0)
 
     def workers(self) -> tuple[int, list[MissingWorker]]:
         """How many workers of unfinished studies are alive, and those that seem to be gone."""

@@ -152,19 +152,22 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         best = _best_score(connection, study.id)
         searched = study.spec.trials * _newest_round(connection, study.id)
         repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
+        noise = _repeats(_states(connection, study.id, Purpose.REPEAT))
         finished = sum(states.get(state, 0) for state in FINISHED)
         control = _control_work(connection, study, row, finished)
     done = searched
+    others = [part["finished"] for part in (repeats, noise, control) if part is not None]
     if row is not None and row.purpose == Purpose.SEARCH:
         done = searched - study.spec.trials + finished
     elif row is not None and row.purpose == Purpose.REPEAT:
-        repeats = _repeats(states)
+        repeats = noise
     return {
         "best_score": best,
         "purpose": row.purpose if row else None,
         "round": row.number if row else None,
         "running": states.get(TrialState.RUNNING, 0),
         "search_done": done,
+        "trained": done + sum(others),
         "repeats": repeats,
         "control": control,
     }

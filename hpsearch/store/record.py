@@ -28,7 +28,6 @@ class RecordedTrial:
     """A trial's row.
 
     Attributes:
-        round: Purpose and number of its round.
         values: None where the sampler has not suggested any yet.
         fingerprint: What the bits depend on, of the worker that trained it; None without one.
         updates: Of its parameters; None where nobody counted.
@@ -41,7 +40,6 @@ class RecordedTrial:
     id: int
     optuna_id: int
     purpose: Purpose
-    round: tuple[Purpose, int]
     number: int
     replicate: int
     seed: int
@@ -107,8 +105,8 @@ class StudyRecord:
         rounds: In the order they were opened.
         ledger: Rows by the round whose ranges they are, in the study file's order.
         openings: In order.
-        curves: Validation accuracy by epoch of trials that may have been stopped early, by their
-            row, as far as the losses were finite. Empty where no band is.
+        curves: Validation accuracy by step of trials that may have been stopped early, by their
+            row; None where a figure was not finite. Empty where no band is.
         points: The same by the number of updates, of search trials by their numbers.
     """
 
@@ -116,7 +114,7 @@ class StudyRecord:
     rounds: tuple[RecordedRound, ...]
     ledger: dict[int, tuple[RecordedRange, ...]]
     openings: tuple[RecordedOpening, ...]
-    curves: dict[int, dict[int, float]]
+    curves: dict[int, dict[int, float | None]]
     points: dict[int, Points]
 
     @property
@@ -184,14 +182,14 @@ def _measured(connection: Connection, study: StoredStudy) -> dict[str, Any]:
     if study.spec.search.discard != "auto":
         return {"curves": {}, "points": {}}
     trial = tables.trial.c
-    mine = (trial.study_id == study.id) & trial.purpose.in_((Purpose.SEARCH, Purpose.CONTROL))
+    mine = (trial.study_id == study.id) & (trial.purpose == Purpose.SEARCH)
     found = {
-        row: {epoch: metrics[METRIC] for epoch, metrics in curve if _finite(metrics)}
+        row: {step: metrics[METRIC] if _finite(metrics) else None for step, metrics in curve}
         for row, curve in curves(connection, mine).items()
     }
     return {
-        "curves": {row: curve for row, curve in found.items() if curve},
-        "points": points_of(connection, mine & (trial.purpose == Purpose.SEARCH)),
+        "curves": found,
+        "points": points_of(connection, mine),
     }
 
 
@@ -226,11 +224,10 @@ def _rounds(connection: Connection, study_id: int) -> tuple[RecordedRound, ...]:
 
 def _trials(connection: Connection, study_id: int) -> dict[int, list[RecordedTrial]]:
     """By the row of their round, in number order."""
-    columns, worker, round_ = tables.trial.c, tables.worker.c, tables.round_
+    columns, worker = tables.trial.c, tables.worker.c
     rows = connection.execute(
-        select(tables.trial, worker.fingerprint, round_.c.number.label("round"))
-        .select_from(tables.trial.join(round_, round_.c.id == columns.round_id))
-        .outerjoin(tables.worker, worker.id == columns.worker_id)
+        select(tables.trial, worker.fingerprint)
+        .select_from(tables.trial.outerjoin(tables.worker, worker.id == columns.worker_id))
         .where(columns.study_id == study_id)
         .order_by(columns.number)
     ).mappings()
@@ -245,7 +242,6 @@ def _trial(row: dict[str, Any]) -> RecordedTrial:
         id=row["id"],
         optuna_id=row["optuna_trial_id"],
         purpose=Purpose(row["purpose"]),
-        round=(Purpose(row["purpose"]), row["round"]),
         number=row["number"],
         replicate=row["replicate"],
         seed=row["seed"],

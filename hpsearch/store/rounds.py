@@ -1,4 +1,4 @@
-"""Rounds as rows: opened with all their trials, closed exactly once.
+"""Rounds as rows: opened with all their trials, closed by one process at a time.
 
 Closing is leased like a trial: `take_closing` hands the work to one process, the decision is
 computed outside any transaction, and `write_closing` stores it whole or not at all. Both ends
@@ -120,12 +120,12 @@ def insert_round(
             opened=clock(connection),
         ),
     )
-    place = _Place(study_id, round_id, plan.purpose, optuna_study_id)
-    insert_trials(connection, storage, place, plan.box, declared, plan.trials)
+    into = _TrialRows(study_id, round_id, plan.purpose, optuna_study_id)
+    insert_trials(connection, storage, into, plan.box, declared, plan.trials)
 
 
 @dataclass(frozen=True)
-class _Place:
+class _TrialRows:
     """Where trials are written: rows of the study, the round and the Optuna study."""
 
     study_id: int
@@ -137,7 +137,7 @@ class _Place:
 def insert_trials(
     connection: Connection,
     storage: BulkStorage,
-    place: _Place,
+    into: _TrialRows,
     box: Box,
     declared: Box,
     trials: Sequence[PlannedTrial],
@@ -149,12 +149,12 @@ def insert_trials(
         None if t.values is None else {name: encoded(v) for name, v in t.values.items()}
         for t in trials
     ]
-    optuna_ids = storage.insert_waiting(connection, place.optuna_study_id, params, distributions)
+    optuna_ids = storage.insert_waiting(connection, into.optuna_study_id, params, distributions)
     rows = [
         {
-            "study_id": place.study_id,
-            "round_id": place.round_id,
-            "purpose": place.purpose,
+            "study_id": into.study_id,
+            "round_id": into.round_id,
+            "purpose": into.purpose,
             "number": trial.number,
             "replicate": trial.replicate,
             "seed": trial.seed,
@@ -335,8 +335,8 @@ def _write_wave(
     """Add trials to a round that goes on."""
     open_again = {"closing_token": None, "closing_until": None, "closing_worker_id": None}
     _settle(connection, task, bands=bands_text(closing.bands), **open_again)
-    place = _Place(task.study_id, task.round_id, task.done.purpose, optuna_id)
-    insert_trials(connection, storage, place, task.done.box, declared, closing.wave)
+    into = _TrialRows(task.study_id, task.round_id, task.done.purpose, optuna_id)
+    insert_trials(connection, storage, into, task.done.box, declared, closing.wave)
 
 
 def lock_study(connection: Connection, study_id: int) -> None:

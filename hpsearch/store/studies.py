@@ -17,7 +17,7 @@ from hpsearch.errors import (
     OldDatabaseError,
     UnknownStudyError,
 )
-from hpsearch.search.amendments import Amendment, Change, Place, amended
+from hpsearch.search.amendments import Amendment, Change, Place, amended, rounds_asked
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import declared
 from hpsearch.search.rounds import first_round
@@ -69,8 +69,13 @@ class StoredStudy:
 
     @property
     def next_rounds(self) -> int:
-        """How many rounds to ask for so that it goes on; as many as it was begun with add none."""
-        return max(self.spec.rounds, self.begun.rounds) + 1
+        """How many rounds to ask for so that it goes on: more than anybody has before."""
+        return self.rounds_asked + 1
+
+    @property
+    def rounds_asked(self) -> int:
+        """The most rounds that anybody has asked for."""
+        return rounds_asked(self.begun, self.amendments)
 
     @property
     def winner_values(self) -> dict[str, Value]:

@@ -77,6 +77,8 @@ def study_tags(study: JSON, ledger: Sequence[JSON]) -> dict[str, str]:
         winner = study["winner"]
         tags |= {f"winner/{n}": label(frozen(value)) for n, value in winner["values"].items()}
         tags["winner/seeds"] = text(winner["seeds"])
+        # A study that goes on keeps the tags of its earlier winner until it has another.
+        tags["winner/after_rounds"] = text(len(study["rounds"]))
     if study["test"]:
         tags["test_openings"] = text(study["test"]["openings"])
     return tags | {NOTE_TAG: note(study, ledger)}

@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import update
 from threadpoolctl import threadpool_limits
 
+from hpsearch.errors import UserError
 from hpsearch.service import wanted_change
 from hpsearch.store import tables
 from hpsearch.store.amendments import amend
 from hpsearch.store.reading import study_document
 from tests.contract.conftest import QuickObjective, complete
 from tests.contract.test_amendments import boxes, of_purpose, problems, start
+from tests.contract.test_diagnosis import look, not_ok
 
 GIVEN = 6
 SEARCH = {
@@ -101,15 +103,18 @@ def test_the_control_arm_is_as_large_as_the_search_came_to_be(database, converge
     assert problems(database, study) == []
 
 
-def test_the_same_file_finds_it_finished(database, converged):
+def test_the_same_file_finds_it_finished(database, converged, work):
     """Who types the same command again has not asked for the rounds that were not needed."""
     study = converged()
     again = amend(database, study, partial(wanted_change, spec=study.begun))
     assert again == study
+    longer = work(start(database, study, rounds=GIVEN + 2), PeakedObjective())
+    assert longer.spec.rounds < GIVEN + 2
+    assert start(database, longer, rounds=GIVEN + 2) == longer
 
 
 @pytest.mark.parametrize("confirmation", [{"finalists": 2, "seeds": 2}, {"finalists": 0}])
-def test_further_rounds_are_run_after_all(database, converged, work, confirmation):
+def test_further_rounds_are_run_after_all(database, database_url, converged, work, confirmation):
     """Who asks for more rounds than the file has gets one at least."""
     study = converged(confirmation=confirmation)
     before = len(boxes(database, study))
@@ -118,6 +123,24 @@ def test_further_rounds_are_run_after_all(database, converged, work, confirmatio
     assert len(boxes(database, study)) > before
     assert study.state == "complete"
     assert problems(database, study) == []
+    assert not_ok(look(database_url)) == []
+
+
+def test_a_study_of_one_round_gets_those_that_are_asked_for(database, converged, work):
+    """Its noise is measured first, and is no reason to end again."""
+    study = converged({"rounds": 1})
+    study = work(start(database, study, rounds=2), PeakedObjective())
+    assert len(boxes(database, study)) == 2
+    assert problems(database, study) == []
+
+
+def test_wider_limits_need_a_round_that_they_count_in(database, converged):
+    """A search that is over early has none, however many rounds its file has."""
+    study = converged()
+    wider = {"learning_rate": (1e-3, 1.0)}
+    with pytest.raises(UserError, match=f"add --rounds {GIVEN + 1}"):
+        start(database, study, limits=wider)
+    assert start(database, study, limits=wider, rounds=GIVEN + 1).amendments[-1].change.limits
 
 
 def test_another_reason_to_end_is_found(database, converged):

@@ -80,8 +80,8 @@ def test_the_table_does_not_depend_on_workers(database, database_url, discarding
         assert problems(database, load_study(database, name)) == []
     assert len(found) == len(bands) == 1
     assert {t["state"] for t in json.loads(found.pop())} == {"complete", "discarded"}
-    # A wave after the first, and every wave of the second round.
-    assert [len(band) for band in bands.pop()][:3] == [1, 0, 3]
+    # Later waves of the second round; before, fewer than fifteen trials have a score.
+    assert [len(band) for band in bands.pop()][:3] == [0, 0, 2]
 
 
 def test_who_was_stopped_can_be_read(database, finished):
@@ -109,6 +109,7 @@ def test_spared_trials_run_on_and_are_counted(database, finished):
     """Who would be stopped and has the right number runs to its end, with the same record."""
     trials = [t for t in trials_document(database, finished) if t["purpose"] == "search"]
     below = [t for t in trials if "below" in t]
+    assert below
     for trial in below:
         spared = is_spared(finished.spec.seed, Purpose.SEARCH, trial["number"])
         assert trial["below"]["spared"] == spared == (trial["state"] == "complete")
@@ -143,7 +144,7 @@ def test_a_discarded_trial_replays_to_the_same_stop(database, finished):
         ({"threshold": 0.123}, "below 0.123 after"),
         ({"below_at": None, "threshold": None}, "never below in its row"),
         ({"stands_for": 0.99}, "stands for 0.99"),
-        ({"state": "complete", "score": 0.5}, "it is complete, and was to be stopped"),
+        ({"state": "complete", "score": 0.5}, "in its row, never below by its curve"),
     ],
 )
 def test_a_stop_that_does_not_follow_is_found(database, finished, tampered, said):
@@ -216,17 +217,40 @@ def test_a_pruner_of_optunas_stops_trials_too(database, database_url, discarding
     assert min(t["below"]["epoch"] for t in stopped) >= FIRST_JUDGED
 
 
-def test_a_control_arm_is_judged_by_chance_alone(database, database_url, discarding):
-    """It knows nothing of the search, so that it has no band; its repeats are never stopped."""
+def test_a_control_arm_is_never_stopped(database, database_url, discarding):
+    """It has no bands, and a floor that only its trials had to reach would make it the weaker."""
     search = SEARCH | {"rounds": 1, "control": "random"}
     study = discarding(search=search)
     run_in_threads(database_url, study, 1, 8)
     study = load_study(database, study.name)
-    control = [r for r in read_record(database, study).rounds if r.purpose == Purpose.CONTROL]
-    assert all(round_.bands == () for round_ in control)
-    below = [t for r in control for t in r.trials if t.below_at is not None]
-    assert len({t.threshold for t in below}) <= 1
-    assert all(t.state != TrialState.DISCARDED for r in control[1:] for t in r.trials)
+    rounds = read_record(database, study).rounds
+    stopped = {r.purpose for r in rounds for t in r.trials if t.state == TrialState.DISCARDED}
+    assert stopped == {Purpose.SEARCH}
+    assert all(r.bands == () for r in rounds if r.purpose == Purpose.CONTROL)
+    assert problems(database, study) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": TRAINING | {"patience": 2}},
+        {
+            "training": TRAINING | {"optimizer": "sgd"},
+            "space": {"learning_rate": {"low": 1e-3, "high": 1e38, "scale": "log"}},
+        },
+    ],
+    ids=["patience", "divergence"],
+)
+def test_who_comes_to_another_end_is_judged_up_to_there(
+    database, database_url, discarding, changes
+):
+    """Trials whose patience ran out or that diverged are verified by what training has seen."""
+    study = discarding(**changes)
+    run_in_threads(database_url, study, 1, 8)
+    study = load_study(database, study.name)
+    trials = trials_document(database, study)
+    ends = {len(t["epochs"]) for t in trials if t["state"] in {"complete", "diverged"}}
+    assert min(ends) < TRAINING["epochs"]
     assert problems(database, study) == []
 
 

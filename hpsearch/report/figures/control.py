@@ -26,10 +26,12 @@ def control(material: Material) -> Figure:
     """
     arm = material.spec.search.control
     if arm is None:
-        raise CannotDrawError("the study has no control arm; `hpsearch start --control` runs one")
+        command = "`hpsearch start FILE --control random --name NAME`"
+        raise CannotDrawError(f"the study has no control arm; {command} begins one that has")
     arms = {"search": material.trials, _label(material, arm): material.control}
-    if not all(any(trial.score is not None for trial in trials) for trials in arms.values()):
-        raise CannotDrawError("the control arm has no score yet")
+    for what, trials in (("search", material.trials), ("control arm", material.control)):
+        if all(trial.score is None for trial in trials):
+            raise CannotDrawError(f"no trial of the {what} has a score")
     labels = ("trials", "best single validation accuracy so far")
     figure, ax = single(material.title("best so far, beside the control arm"), labels)
     for position, (label, trials) in enumerate(arms.items()):

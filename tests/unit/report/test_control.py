@@ -49,6 +49,7 @@ def test_what_narrowing_gave_is_one_line():
     [
         (0.01, [-0.01, 0.03], "+0.0100 (95 % interval -0.0100 .. 0.0300", None),
         (-0.01, [-0.03, 0.01], "-0.0100 (95 % interval -0.0300 .. 0.0100", "has the better mean"),
+        (-2e-17, [-0.01, 0.01], "+0.0000 (95 % interval -0.0100 .. 0.0100", None),
         (-0.02, [-0.03, -0.01], "-0.0200 (95 % interval -0.0300 .. -0.0100", "is the better one"),
     ],
 )

@@ -29,7 +29,9 @@ def progress(finished: int, seconds: float, **changes) -> Progress:
         "controlled": 0,
         "seconds": seconds,
     }
-    return Progress(**(known | changes))
+    known |= changes
+    trained = known["finished"] + known["repeated"] + known["controlled"]
+    return Progress(**({"trained": trained} | known))
 
 
 def test_plain_output_has_a_line_per_round_with_the_time_left():
@@ -44,6 +46,19 @@ def test_plain_output_has_a_line_per_round_with_the_time_left():
     # 100 trials in 20 s since the first look; 100 trials and 45 repeats are left.
     assert lines[1] == "round 2: 200 of 300 trials done, best 0.5000, about 29 s left"
     assert len(lines) == 2
+
+
+def test_the_repeats_for_the_noise_are_trained_but_no_repeats_of_finalists():
+    """What is left never falls below nothing when they are done, nor jumps."""
+    console = Console(file=io.StringIO(), width=100)
+    noise = {"phase": "repeat", "repeats": 16}
+    with watching(console, SPEC) as watch:
+        watch(progress(100, 0.0, **noise, repeated=10, trained=110))
+        watch(progress(100, 1.0, round=2, trained=116))
+        watch(progress(200, 21.0, round=3, trained=216))
+    lines = console.file.getvalue().splitlines()
+    # 6 trainings a second at first, then 106 in 21 s; 245 and 145 are left.
+    assert [line.split(", about ")[-1] for line in lines[1:]] == ["41 s left", "29 s left"]
 
 
 def test_the_control_arm_is_counted_by_itself():

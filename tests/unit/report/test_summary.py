@@ -177,8 +177,42 @@ def test_why_a_search_was_over_early_is_said():
     amendment = Amendment(Place(2, over=True), change, 0.0)
     assert (
         "over after round 2: no more than 0.0004 is expected to be gained, less than a quarter of "
-        "the noise 0.0032, and no edge is open."
+        "the noise 0.0032, and no edge within the limits is open."
     ) in printed(study=replace(STUDY, amendments=(amendment,)))
+
+
+def test_an_edge_that_was_left_behind_offers_nothing():
+    """The declared edge stays named, but the range has moved on, inside what may be searched."""
+    moved = NARROWED | {"low": 0.01, "high": 0.1, "previous": [1e-3, 1.0]}
+    assert "looks beyond" not in printed(study=limited((1e-6, 1.0)), ledger=[moved, CHOSEN])
+
+
+def test_an_edge_that_opened_after_the_last_round_offers_another():
+    """Within the limits no more than a further round is needed."""
+    opened = NARROWED | {"high": 0.1, "decision": "widened"}
+    found = printed(study=limited((1e-6, 1.0)), ledger=[opened, CHOSEN])
+    assert "`hpsearch start a --rounds 2` looks beyond the upper edge of learning_rate" in found
+
+
+def test_a_narrowing_that_was_taken_back_has_its_command():
+    """Where the search would have gone on is not shown, and the newest of two wishes counts."""
+    undos = [Amendment(Place(1, over=True), Change(undo=n), 0.0) for n in (3, 2)]
+    found = printed(study=replace(STUDY, amendments=tuple(undos)))
+    assert "`hpsearch start a --rounds 2` begins round 2 from the ranges of round 1." in found
+    assert "what opened round 2 is taken back" in found
+    assert "what opened round 3" not in found
+    assert " next " not in found
+
+
+def test_a_search_that_is_over_early_says_how_to_go_on():
+    """With more rounds than anybody asked for before."""
+    begun = overridden(SPEC, rounds=4)
+    change = Change(rounds=1, converged=Prospect(gain=0.0004, noise=0.0032, is_open=False))
+    amendment = Amendment(Place(1, over=True), change, 0.0)
+    study = replace(STUDY, begun=begun, amendments=(amendment,))
+    closed = NARROWED | {"edge": None}
+    found = printed(study=study, ledger=[closed, CHOSEN])
+    assert "`hpsearch start a --rounds 5` goes on all the same." in found
 
 
 def test_an_edge_that_was_open_in_an_earlier_round_is_still_said():

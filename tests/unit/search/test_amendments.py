@@ -10,8 +10,10 @@ from hpsearch.search.amendments import (
     amended,
     extension,
     other_differences,
+    rounds_asked,
 )
 from hpsearch.search.ledger import Undone
+from hpsearch.search.narrowing import Prospect
 from hpsearch.study import StudySpec
 from hpsearch.study_file import overridden
 
@@ -72,10 +74,10 @@ ASKED = {
 def test_more_of_the_same_is_asked_for_and_is_no_difference(what):
     """More rounds and wider limits make an amendment; with it the same file asks for nothing."""
     wanted, change = ASKED[what]
-    assert extension(FILE, FILE, wanted) == change
+    assert extension(FILE, FILE, wanted, FILE.rounds) == change
     assert other_differences(FILE, FILE, wanted) == []
     now = amended(FILE, made(change))
-    assert extension(FILE, now, wanted) == Change()
+    assert extension(FILE, now, wanted, rounds_asked(FILE, made(change))) == Change()
     assert other_differences(FILE, now, wanted) == []
     assert other_differences(FILE, now, FILE) == []
 
@@ -105,8 +107,19 @@ def test_a_range_that_was_moved_is_no_wider_limit():
     document = FILE.document()
     document["space"]["learning_rate"] = moved
     wanted = StudySpec.from_document(document)
-    assert extension(FILE, FILE, wanted) == Change()
+    assert extension(FILE, FILE, wanted, FILE.rounds) == Change()
     assert any("learning_rate.low" in line for line in other_differences(FILE, FILE, wanted))
+
+
+def test_rounds_that_were_not_needed_are_not_asked_for_again():
+    """A search that converged has fewer rounds than somebody asked for; only more are news."""
+    over = Change(rounds=3, converged=Prospect(0.0004, 0.0032, is_open=False))
+    amendments = [*made(Change(rounds=6)), *made(over)]
+    now, asked = amended(FILE, amendments), rounds_asked(FILE, amendments)
+    assert (now.rounds, asked) == (3, 6)
+    for rounds in (FILE.rounds, 4, 6):
+        assert extension(FILE, now, overridden(FILE, rounds=rounds), asked) == Change()
+    assert extension(FILE, now, overridden(FILE, rounds=7), asked) == Change(rounds=7)
 
 
 def test_an_amendment_counts_from_its_place_on():

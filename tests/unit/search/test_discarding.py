@@ -76,7 +76,7 @@ def test_a_long_band_is_thinned():
 
 def test_between_points_the_threshold_is_interpolated():
     """Nothing is known before the first point; the last holds on."""
-    found = Band(0, ((100, 0.4), (200, 0.6)))
+    found = Threshold(-inf, ((100, 0.4), (200, 0.6)))
     assert [found.at(at) for at in (99, 100, 150, 200, 900)] == [-inf, 0.4, 0.5, 0.6, 0.6]
 
 
@@ -211,16 +211,14 @@ def test_what_was_recorded_is_stopped_again():
 
 
 def test_repeats_are_never_stopped():
-    """Only trials of the search and of the control arm are, and of that none of its repeats."""
+    """Only trials of the search are, which have others of their kind to be judged by."""
     document = {
         "name": "stopped",
         "space": {"learning_rate": {"low": 1e-6, "high": 1e-2, "scale": "log"}},
         "search": {"rounds": 2, "trials": 20, "discard": "auto", "control": "random"},
     }
     spec = StudySpec.model_validate(document)
-    searched = rule_of(spec, ROWS, (Purpose.SEARCH, 2), 39, None)
+    searched = rule_of(spec, ROWS, Purpose.SEARCH, 39, None)
     assert searched.threshold.floor == chance_floor(10, ROWS)
-    assert rule_of(spec, ROWS, (Purpose.CONTROL, 1), 39, None) is not None
-    assert rule_of(spec, ROWS, (Purpose.CONTROL, 2), 40, None) is None
-    for purpose in (Purpose.REPEAT, Purpose.CONFIRMATION, Purpose.FINAL):
-        assert rule_of(spec, ROWS, (purpose, 1), 0, None) is None
+    for purpose in set(Purpose) - {Purpose.SEARCH}:
+        assert rule_of(spec, ROWS, purpose, 0, None) is None

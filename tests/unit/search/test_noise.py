@@ -32,6 +32,12 @@ def test_small_rounds_spare_fewer(trials, count):
     assert len(repeated(found)) == count
 
 
+def test_no_configuration_is_repeated_twice():
+    """Equal values tell nothing of each other's noise, however often they were tried."""
+    found = [Outcome(i, {"x": i % 2}, 0.9 - i % 2 / 10, 0.1, seed=1) for i in range(40)]
+    assert repeated(found) == [{"x": 0}, {"x": 1}]
+
+
 def test_diverged_trials_are_not_repeated():
     """Only what has a score has noise."""
     found = [Outcome(i, {"x": i}, 0.5 if i == 3 else None, None) for i in range(20)]

@@ -8,14 +8,14 @@ import pytest
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.ledger import box_of
 from hpsearch.search.narrowing import Known
-from hpsearch.search.outcomes import Outcome
+from hpsearch.search.outcomes import Outcome, configurations
 from hpsearch.search.rounds import (
     DoneRound,
     close_round,
     confirmation_round,
     first_round,
 )
-from hpsearch.search.selection import finalists, race
+from hpsearch.search.selection import race
 from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.study import StudySpec
 
@@ -143,7 +143,7 @@ def test_the_confirmation_repeats_the_finalists_over_the_same_seeds():
     """Every finalist meets every seed once, and trials of one seed stand side by side."""
     design = make_design()
     first = first_round(design)
-    plan = confirmation_round(design, first.box, finalists(scored(first))[:3])
+    plan = confirmation_round(design, first.box, configurations(scored(first))[:3])
     assert (plan.purpose, len(plan.trials)) == (Purpose.CONFIRMATION, 6)
     assert [trial.replicate for trial in plan.trials] == [0, 0, 0, 1, 1, 1]
     best = sorted(scored(first), key=lambda o: -o.score)[:3]
@@ -156,7 +156,7 @@ def test_confirmation_seeds_are_fresh():
     """No repeat has a seed that a search trial was trained with."""
     design = make_design(search={"rounds": 1, "trials": 10, "seeds": "fresh"})
     first = first_round(design)
-    repeats = confirmation_round(design, first.box, finalists(scored(first))[:3]).trials
+    repeats = confirmation_round(design, first.box, configurations(scored(first))[:3]).trials
     assert not {t.seed for t in first.trials} & {t.seed for t in repeats}
 
 
@@ -398,7 +398,7 @@ def confirmed(score):
     """Every round of a confirmation to its end: sizes of the rounds, all repeats, the winner."""
     design = make_design(confirmation=RACE)
     first = first_round(design)
-    plan = confirmation_round(design, first.box, finalists(scored(first))[:3])
+    plan = confirmation_round(design, first.box, configurations(scored(first))[:3])
     order = [trial.values for trial in plan.trials[:3]]
     sizes, repeats = [], []
     while True:

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from hpsearch.search.outcomes import Outcome, ranked
+from hpsearch.search.outcomes import Outcome, configurations, ranked
 from hpsearch.search.selection import (
     choose_winner,
-    finalists,
     in_turn,
     mean_interval,
     wilson_interval,
@@ -30,21 +29,21 @@ def test_ranks_go_by_score_then_loss_then_number():
     assert [o.number for o in ranked(found)] == [1, 2, 3, 4, 5]
 
 
-def test_finalists_are_distinct():
+def test_configurations_are_distinct():
     """Two trials with the same values are one finalist."""
     found = [outcome(0, 0.9, x=1.0), outcome(1, 0.8, x=1.0), outcome(2, 0.7, x=2.0)]
-    assert finalists(found) == [{"x": 1.0}, {"x": 2.0}]
+    assert configurations(found) == [{"x": 1.0}, {"x": 2.0}]
 
 
 def test_values_that_look_alike_are_not_the_same():
     """The list [50], the number 50 and the float 50.0 are three configurations."""
     found = [outcome(0, 0.9, x=(50,)), outcome(1, 0.8, x=50), outcome(2, 0.7, x=50.0)]
-    assert len(finalists(found)) == 3
+    assert len(configurations(found)) == 3
 
 
 def test_nobody_is_a_finalist_where_all_diverged():
     """Trials without a score are never repeated."""
-    assert finalists([outcome(0, None, None)]) == []
+    assert configurations([outcome(0, None, None)]) == []
 
 
 FAILED = "failed"

@@ -510,10 +510,12 @@ def test_control_begins_where_there_is_a_score(make_controlled):
 
 def test_control_needs_a_control_arm_with_a_score(make_search, make_controlled):
     """One line says what is missing."""
-    with pytest.raises(CannotDrawError, match="no control arm; `hpsearch start --control`"):
+    with pytest.raises(
+        CannotDrawError, match="no control arm; `hpsearch start FILE --control random"
+    ):
         control(make_search(3))
     for found in ([], [None, None]):
-        with pytest.raises(CannotDrawError, match="no score yet"):
+        with pytest.raises(CannotDrawError, match="no trial of the control arm has a score"):
             control(make_controlled([0.5], found))
 
 
