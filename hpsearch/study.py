@@ -269,7 +269,7 @@ class StudySpec(Table):
         if self.search.until == "converged" and self.narrowing != "posterior":
             yield (
                 '[search] until = "converged": only narrowing = "posterior" says what is left to '
-                "gain; write that, or leave until out"
+                'gain, and "auto" takes the elites here; write that, or leave until out'
             )
         if self.search.control is not None:
             yield from self._nothing_to_compare(self.search.control)

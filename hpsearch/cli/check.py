@@ -13,8 +13,7 @@ def check(
     """Check a study file; every mistake is one line."""
     from hpsearch.cli.start import find_study_file
     from hpsearch.report.control import control_plan
-    from hpsearch.report.lengths import length_text
-    from hpsearch.report.numbers import count
+    from hpsearch.report.lengths import length_text, rounds_text
     from hpsearch.search.sampling import check_sampler
     from hpsearch.study_file import load_study
 
@@ -22,9 +21,8 @@ def check(
     spec = load_study(path)
     check_sampler(spec.search.sampler)
     names = ", ".join(spec.space.names)
-    plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
     control = control_plan(spec)
     typer.echo(
-        f"{path}: fine. {spec.name}: {plan} over {names}, {length_text(spec)} each, "
+        f"{path}: fine. {spec.name}: {rounds_text(spec)} over {names}, {length_text(spec)} each, "
         f"on {spec.data.source}{control and f'; then {control}'}."
     )

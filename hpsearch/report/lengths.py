@@ -16,6 +16,12 @@ def lengths(spec: StudySpec) -> list[Length]:
     return list(dict.fromkeys(spec.settings(values).training.length for values in points))
 
 
+def rounds_text(spec: StudySpec) -> str:
+    """`3 rounds of 100 trials`; `at most` where the search may be over before."""
+    rounds = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
+    return f"at most {rounds}" if spec.search.until == "converged" else rounds
+
+
 def length_text(spec: StudySpec) -> str:
     """`10 epochs`, `20 to 40 iterations` where they differ, `10 epochs or 500 iterations`."""
     counts: dict[str, list[int]] = {}

@@ -13,7 +13,7 @@ from hpsearch.findings import Commands
 from hpsearch.report.control import control_lines, control_plan, is_compared
 from hpsearch.report.discarding import discarding_lines
 from hpsearch.report.documents import JSON, finished_trials
-from hpsearch.report.lengths import length_text
+from hpsearch.report.lengths import length_text, rounds_text
 from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
 from hpsearch.report.widening import further_ends, limits_option
@@ -34,7 +34,7 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
         resumed: Whether it was begun before.
     """
     spec = study.spec
-    plan = f"{count(spec.rounds, 'round')} of {count(spec.trials, 'trial')}"
+    plan = rounds_text(spec)
     control, trials = control_plan(spec), spec.planned_trials + spec.control_trials
     if study.state == "complete":
         console.print(f"[bold]{study.name}[/]: already finished; nothing is trained again.")

@@ -32,6 +32,8 @@ from hpsearch.space import Box, Choices, Dimension, Interval, Value
 # Nobody has measured the noise of a foreign objective: a guess, as a share of the scores' spread,
 # which the fit corrects.
 _NOISE_SHARE = 0.1
+# So many parts a later round is planned in, unless it has fewer trials.
+_WAVES = 4
 
 Space = dict[str, BaseDistribution]
 
@@ -45,26 +47,27 @@ class NarrowingSampler(BaseSampler):
 
     Args:
         trials: Trials in a round.
-        waves: Parts that later rounds are planned in.
+        waves: Parts that later rounds are planned in; 4 unless a round has fewer trials.
         first: (low, high) of parameters whose first box is narrower than what the objective asks
             for; all of that is then the limit up to which the box may grow.
         seed: Seed of everything drawn; None for a different search every time.
 
     Raises:
-        ValueError: If a round has less than one trial for every wave.
+        ValueError: If a round has less than one trial for every wave, or a first box is none.
     """
 
     def __init__(
         self,
         *,
         trials: int = 100,
-        waves: int = 4,
+        waves: int | None = None,
         first: Mapping[str, tuple[float, float]] | None = None,
         seed: int | None = None,
     ) -> None:
-        if not 1 <= waves <= trials:
+        if trials < 1 or not 1 <= (waves or 1) <= trials:
             raise ValueError(f"waves must be from 1 to trials={trials}, got waves={waves}")
-        self._trials, self._waves, self._first = trials, waves, dict(first or {})
+        self._trials, self._waves = trials, waves or min(_WAVES, trials)
+        self._first = _checked(first or {})
         self._seeds = np.random.SeedSequence(seed)
         self._independent = RandomSampler(seed=seed)
         self._spaces = IntersectionSearchSpace(include_pruned=True)
@@ -134,6 +137,14 @@ class NarrowingSampler(BaseSampler):
                 dimension = Dimension(name, part, whole)
             dimensions.append(dimension)
         return Box(tuple(dimensions))
+
+
+def _checked(first: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """First boxes that are pairs of numbers, the lower one first."""
+    for name, ends in first.items():
+        if not isinstance(ends, Sequence) or len(ends) != 2 or not ends[0] < ends[1]:  # noqa: PLR2004
+            raise ValueError(f"first[{name!r}] must be (low, high) with low < high, got {ends!r}")
+    return dict(first)
 
 
 @dataclass

@@ -50,6 +50,7 @@ def low(_finished_low: Path, hpsearch: Command) -> Command:
     return hpsearch
 
 
+@pytest.mark.slow
 def test_the_command_that_the_summary_offers_looks_beyond_the_edge(low: Command) -> None:
     """Typed as it stands there, it goes on with the study, all its trials and a better winner."""
     before = low.json("show", "low")

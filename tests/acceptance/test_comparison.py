@@ -11,6 +11,7 @@ COMPARISON = GRID_STUDY.partition("[confirmation]")[0] + "[confirmation]\nfinali
 REPRODUCTION = COMPARISON.replace("limit = 300", 'limit = 300\nsplit = "all"')
 
 
+@pytest.mark.slow
 def test_a_comparison_ends_after_its_round(hpsearch: Command):
     """Without finalists nothing is repeated and `start` tests nothing; `test` still may."""
     done = hpsearch("start", hpsearch.write("grid.toml", COMPARISON), *LOCAL)

@@ -93,6 +93,7 @@ def test_a_search_without_confirmation_is_over_too(database, converged):
     assert problems(database, study) == []
 
 
+@pytest.mark.slow
 def test_the_control_arm_is_as_large_as_the_search_came_to_be(database, converged):
     """It is compared with what was searched, not with what might have been."""
     study = converged({"control": "random"}, confirmation={"finalists": 2, "seeds": 2})

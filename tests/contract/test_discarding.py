@@ -68,6 +68,7 @@ def discarded_row(database, study):
         ).first()
 
 
+@pytest.mark.slow
 def test_the_table_does_not_depend_on_workers(database, database_url, discarding):
     """1 worker with populations of 1, or 2 with 8: the same stops, scores and bands."""
     found, bands = set(), set()

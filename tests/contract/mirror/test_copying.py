@@ -284,6 +284,7 @@ def test_dying_after_any_write_leaves_nothing_twice(searched, tracking, monkeypa
             assert set(steps.values()) == {1}, (run.info.run_name, name, steps)
 
 
+@pytest.mark.slow
 @SLOW_OVER_HTTP
 def test_killed_process_is_taken_up(searched, tracking, mirror_process):
     """A mirror killed with SIGKILL between two trials is finished by the next one."""

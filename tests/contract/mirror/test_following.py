@@ -47,6 +47,7 @@ def test_follows_a_study_while_it_runs(tracking, tmp_path, mirror_process):
     database.close()
 
 
+@pytest.mark.slow
 def test_terminated_mirror_leaves_nothing_running(mlflow_copy, tmp_path, mirror_process):
     """SIGTERM ends the mirror within five seconds, and the unfinished study does not look busy."""
     database = begun(f"sqlite:///{tmp_path}/hpsearch.db")

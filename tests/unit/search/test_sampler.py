@@ -67,4 +67,12 @@ def test_the_same_seed_places_the_same_trials():
 def test_a_round_has_a_trial_for_every_wave():
     """More waves than trials are a mistake."""
     with pytest.raises(ValueError, match="waves must be from 1 to trials=3, got waves=4"):
-        NarrowingSampler(trials=3)
+        NarrowingSampler(trials=3, waves=4)
+    assert NarrowingSampler(trials=3)._waves == 3
+
+
+@pytest.mark.parametrize("ends", [1e-3, (1e-2, 1e-6), (1.0,)])
+def test_a_first_box_that_is_none_is_a_mistake(ends):
+    """At once, naming the parameter, and not in the first trial."""
+    with pytest.raises(ValueError, match=r"first\['rate'\] must be \(low, high\)"):
+        NarrowingSampler(first={"rate": ends})
