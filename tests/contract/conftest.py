@@ -29,6 +29,16 @@ from hpsearch.worker import Worker
 BACKENDS = ("sqlite", "postgresql")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What is decided above the database is tried on PostgreSQL among the slow tests."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        on_a_server = parameters is not None and "postgresql" in parameters.params.values()
+        if on_a_server and getattr(item.module, "IS_ABOVE_THE_DATABASE", False):
+            item.add_marker(pytest.mark.slow)
+
+
 # ------------------------------------------------------------------- databases
 
 

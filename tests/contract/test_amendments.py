@@ -33,6 +33,7 @@ from hpsearch.study_file import overridden
 from hpsearch.worker import Worker, _decide, close_finished_round
 from tests.contract.conftest import QuickObjective
 
+IS_ABOVE_THE_DATABASE = True
 POSTERIOR = {
     "space": {
         "learning_rate": {"low": 1e-2, "high": 1.0, "scale": "log"},

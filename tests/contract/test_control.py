@@ -22,6 +22,7 @@ from hpsearch.worker import WorkerOptions, run_worker
 from tests.contract.conftest import complete
 from tests.contract.test_reproducibility import run_in_threads, table
 
+IS_ABOVE_THE_DATABASE = True
 SEARCH = {"rounds": 2, "trials": 12, "control": "random"}
 TRIALS = 24
 # A lease that has lapsed when it is taken: nobody has to wait for it.

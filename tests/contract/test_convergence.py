@@ -17,6 +17,7 @@ from tests.contract.conftest import QuickObjective, complete
 from tests.contract.test_amendments import boxes, of_purpose, problems, start
 from tests.contract.test_diagnosis import look, not_ok
 
+IS_ABOVE_THE_DATABASE = True
 GIVEN = 6
 SEARCH = {
     "rounds": GIVEN,

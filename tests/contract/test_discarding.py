@@ -24,6 +24,7 @@ from hpsearch.worker import Worker, WorkerOptions, checked_data, run_worker
 from tests.contract.conftest import metrics
 from tests.contract.test_reproducibility import run_in_threads, table
 
+IS_ABOVE_THE_DATABASE = True
 # 90 training rows in batches of 8 are 12 updates: trials are judged from the seventh epoch on.
 TRAINING = {"optimizer": "adam", "epochs": 12, "batch_size": 8}
 SPACE = {"learning_rate": {"low": 1e-7, "high": 0.1, "scale": "log"}}

@@ -30,6 +30,7 @@ from hpsearch.verification import Sample, Verification
 from hpsearch.worker import WorkerOptions, run_worker
 from tests.contract.conftest import QuickObjective, complete, stored_with_data
 
+IS_ABOVE_THE_DATABASE = True
 OPTUNA = models.TrialModel.__table__
 OPTUNA_VALUES = models.TrialValueModel.__table__
 OPTUNA_STEPS = models.TrialIntermediateValueModel.__table__
