@@ -76,6 +76,18 @@ class Experiment:
         return {name: held_out[name] - training[name] for name in training}
 
 
+# In place of the marks of `run` below.
+SLOW_EVEN_SHORT = pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param("short", marks=pytest.mark.slow),
+        pytest.param("whole", marks=pytest.mark.course),
+    ],
+    indirect=True,
+    scope="module",
+)
+
+
 @pytest.fixture(scope="module", params=["short", pytest.param("whole", marks=pytest.mark.course)])
 def run(request, tmp_path_factory):
     """Runs a study of the course once, shortened or as it is."""
@@ -134,7 +146,7 @@ def test_activations_tell_why(run):
     assert fading["relu, initializer=he"] > 0.5
 
 
-@pytest.mark.slow
+@SLOW_EVEN_SHORT
 def test_batch_norm_learns_where_the_plain_network_does_not(run):
     """At many scales the network must learn with batch normalisation and not without."""
     accuracies = run("batch-norm").last("training_accuracy")
@@ -159,7 +171,7 @@ def test_the_gap_closes(run, name, without, with_it):
     assert gaps[with_it] < 0.8 * gaps[without]
 
 
-@pytest.mark.slow
+@SLOW_EVEN_SHORT
 def test_published_costs_of_moons_come_out_digit_for_digit(run):
     """SGD and momentum must give the six published digits, and Adam what a correct one gives."""
     trials = run("moons").by_label
