@@ -115,8 +115,8 @@ class Search:
         """Create the study, or find it as it was left.
 
         Raises:
-            StudyChangedError: If the database has a study of this name with other settings, and not
-                only fewer rounds or narrower limits.
+            StudyChangedError: If the database has a study of this name with other settings, more
+                rounds and wider limits aside.
             UserError: If database or data cannot be used; nothing has been created then.
         """
         check_sampler(self.spec.search.sampler)
@@ -261,10 +261,8 @@ class Search:
                 progress = _progress(database, study, launcher.alive(), time.monotonic() - began)
                 if (progress.phase, progress.round) != stage:
                     # The search may have become shorter or longer meanwhile.
-                    study, stage = (
-                        load_study(database, study.name),
-                        (progress.phase, progress.round),
-                    )
+                    study = load_study(database, study.name)
+                    stage = (progress.phase, progress.round)
                     continue
                 self._show(progress)
                 if is_complete(database, study.id):

@@ -243,18 +243,19 @@ class AmendedSearch:
         ended = last()
         place = Place(ended.number, over=True)
         design = self.design(place)
-        if design.rounds <= ended.number or (closing.early and not self._has_rounds_from(place)):
+        ends_early = closing.early and not _gives_rounds(self.amendments, place)
+        if design.rounds <= ended.number or ends_early:
             return closing
         # Who asks for further rounds wants them, whatever they may bring.
         longer = replace(design, until_converged=False)
         following = close_round(longer, ended, known)
         return replace(following, winner=closing.winner, early=closing.early)
 
-    def design_after_repeats(self, number: int) -> SearchDesign:
+    def _design_after_repeats(self, number: int) -> SearchDesign:
         """Where they came last, since further rounds were asked for, these are run."""
-        place = Place(number, over=True)
-        design = self.design(place)
-        return replace(design, until_converged=False) if self._has_rounds_from(place) else design
+        search, place = self._undecided(number), Place(number, over=True)
+        design, is_asked = search.design(place), _gives_rounds(search.amendments, place)
+        return replace(design, until_converged=False) if is_asked else design
 
     def _undecided(self, number: int) -> Self:
         """The same before the search itself found that it is over after a round."""
@@ -264,9 +265,6 @@ class AmendedSearch:
             if amendment.change.converged is not None and amendment.place.round == number
         ]
         return replace(self, amendments=self.amendments[: found[0]]) if found else self
-
-    def _has_rounds_from(self, place: Place) -> bool:
-        return any(a.place == place and a.change.rounds is not None for a in self.amendments)
 
     def design(self, place: Place) -> SearchDesign:
         """How the study searches where this is decided."""
@@ -289,7 +287,12 @@ class AmendedSearch:
             # The control arm is as large as the whole search, so it waits for further rounds.
             return replace(design, control=None) if design.rounds > ended else design
         if done.purpose == Purpose.REPEAT:
-            return self._undecided(done.number).design_after_repeats(done.number)
+            return self._design_after_repeats(done.number)
         if done.finished < self.begun.trials:
             return self.design(Place(done.number - 1, over=True))
         return self.design(Place(done.number))
+
+
+def _gives_rounds(amendments: Sequence[Amendment], place: Place) -> bool:
+    """Whether any of them gives a study rounds from this very place on."""
+    return any(a.place == place and a.change.rounds is not None for a in amendments)

@@ -21,7 +21,7 @@ from hpsearch.store.amendment_rows import insert_amendment
 from hpsearch.store.database import Database, retried
 from hpsearch.store.documents import box_from
 from hpsearch.store.openings import unfinished_opening
-from hpsearch.store.reading import ranges_document
+from hpsearch.store.reading import newest_round, ranges_document
 from hpsearch.store.rounds import TRAINED, done_round, lock_study, release_closings
 from hpsearch.store.studies import StoredStudy, amendments_of, study_at
 from hpsearch.store.tables import RoundState
@@ -82,17 +82,8 @@ def take_back(database: Database, study: StoredStudy, number: int) -> StoredStud
     return amend(database, study, wanted)
 
 
-@retried
-def place_of(database: Database, study: StoredStudy) -> Place:
-    """Where an amendment that is made now counts first."""
-    with database.reading() as connection:
-        return _place(connection, study.id)
-
-
 def _place(connection: Connection, study_id: int) -> Place:
-    columns = tables.round_.c
-    mine = (columns.study_id == study_id) & (columns.purpose == Purpose.SEARCH)
-    newest = int(connection.scalar(select(func.max(columns.number)).where(mine)) or 0)
+    newest = newest_round(connection, study_id)
     ledger = tables.ledger.c
     decided = (ledger.study_id == study_id) & (ledger.round == newest + 1)
     over = connection.execute(select(ledger.id).where(decided).limit(1)).first() is not None

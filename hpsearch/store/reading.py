@@ -150,7 +150,7 @@ def open_work(database: Database, study: StoredStudy) -> JSON:
         ).one_or_none()
         states = _counted(connection, tables.trial.c.round_id == row.id) if row else {}
         best = _best_score(connection, study.id)
-        searched = study.spec.trials * _newest_round(connection, study.id)
+        searched = study.spec.trials * newest_round(connection, study.id)
         repeats = _repeats(_states(connection, study.id, Purpose.CONFIRMATION))
         noise = _repeats(_states(connection, study.id, Purpose.REPEAT))
         finished = sum(states.get(state, 0) for state in FINISHED)
@@ -263,7 +263,8 @@ def _counted(connection: Connection, which: ColumnElement[bool]) -> dict[str, in
     return {name: int(count) for name, count in rows}
 
 
-def _newest_round(connection: Connection, study_id: int) -> int:
+def newest_round(connection: Connection, study_id: int) -> int:
+    """The number of the newest search round."""
     round_ = tables.round_.c
     mine = (round_.study_id == study_id) & (round_.purpose == Purpose.SEARCH)
     return int(connection.scalar(select(func.max(round_.number)).where(mine)) or 0)
