@@ -329,16 +329,18 @@ def known_trials(
 ) -> tuple[tuple[Outcome, ...], list[dict[str, Value]]]:
     """What a sampler may look at now: newest finished trials of its kind, and values in training.
 
-    The control arm knows nothing of the search, nor the search of it.
+    Both in number order. The control arm knows nothing of the search, nor the search of it.
     """
     columns = tables.trial.c
     with database.reading() as connection:
         running = connection.scalars(
-            select(columns["values"]).where(
+            select(columns["values"])
+            .where(
                 columns.round_id == claim.round_id,
                 columns.state == TrialState.RUNNING,
                 columns["values"].is_not(None),
             )
+            .order_by(columns.number)
         )
         finished = newest_outcomes(connection, study_id, claim.purpose, MOST_KNOWN)
         return finished, [values_from(text) for text in running]
