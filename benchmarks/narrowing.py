@@ -5,12 +5,13 @@ Run from the repository's folder; rounds.py is what is run, testbeds.py where:
     python benchmarks/narrowing.py --testbeds mnist-500 no-effect --studies 200 --results n.jsonl
     python benchmarks/narrowing.py --rule elites --testbeds plateau mnist-500
 
-A study has three rounds of 100 trials and 16 repeats. Per testbed: in how many studies the last box
-holds a point within half a standard deviation of the noise of the best within the limits; how large
-that box is, as a share of the declared one; in how many the edge that the optimum lies beyond was
-named after round 1; and for each dimension in how many studies it ends narrower than 80 % of its
-declared width, and in how many the ledger finds an effect. Every share has a 95 % interval (Wilson
-1927). Every study is added to the results' file as it ends, and is not made again.
+A study has three rounds of 100 trials and 16 repeats. Its final box is the one that is decided
+after the last of them. Per testbed: in how many studies the final box holds a point within half a
+standard deviation of the noise of the best within the limits; how large it is, as a share of the
+declared one; in how many the edge that the optimum lies beyond was named after round 1; and for
+each dimension in how many studies it ends narrower than 80 % of its declared width, and in how many
+the ledger finds an effect. Every share has a 95 % interval (Wilson 1927). Every study is added to
+the results' file as it ends, and is not made again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import machine
 import numpy as np
 import testbeds
 from numpy.typing import NDArray
-from rounds import TRIALS, Rule, simulated
+from rounds import Rule, simulated
 from testbeds import Testbed
 from threadpoolctl import threadpool_limits
 
@@ -37,7 +38,8 @@ from hpsearch.search.ledger import LedgerRow, box_of
 from hpsearch.search.selection import wilson_interval
 
 ROUNDS = 3
-REPEATS = 16
+# More than search and repeats ever need.
+PLENTY = 10_000
 # A box holds the best if it holds a point that no measurement could tell from it.
 TOLERANCE = 0.5
 NARROW = 0.8
@@ -55,8 +57,8 @@ class Ending:
         testbed: Its name.
         seed: Of the study.
         rule: Who narrowed.
-        holds: Whether the last box holds a point as good as the best.
-        volume: Of the last box, as a share of the declared one.
+        holds: Whether the final box holds a point as good as the best.
+        volume: Of the final box, as a share of the declared one.
         widths: Of each dimension, as a share of its declared width.
         effects: Whether the ledger found that the dimension matters.
         edges: What the ledger of round 1 says of each dimension's edges.
@@ -76,7 +78,7 @@ def ended(name: str, rule: Rule, seed: int) -> Ending:
     """Run a study to its end."""
     with threadpool_limits(1):
         bed = testbeds.named(name)
-        study = simulated(bed, seed, ROUNDS * TRIALS + REPEATS, rule)
+        study = simulated(bed, seed, PLENTY, rule, rounds=ROUNDS)
         study.run()
     first, last = study.ledgers[0], study.ledgers[-1]
     low, high = _ends(bed, last)

@@ -112,7 +112,8 @@ class SimulatedStudy:
 def hpsearch(bed: Testbed, seed: int, budgets: Sequence[int]) -> Search:
     """The declared box first, then wherever the posterior looks within the limits.
 
-    After each budget the tried point with the best expected score is recommended.
+    After each budget the tried point with the best expected score less its standard deviation is
+    recommended.
     """
     most = max(budgets)
     study = simulated(bed, seed, most)
@@ -178,5 +179,4 @@ def _space(bed: Testbed) -> Box:
 def _recommended(study: SimulatedStudy, positions: Array, budget: int) -> Array:
     values = [outcome.values for _, outcome in study.trained[:budget]]
     landscape, _ = fitted_landscape(study.design, study.known(budget))
-    expected = landscape.surrogate.mean(landscape.features.rows(values))
-    return positions[int(np.argmax(expected))]
+    return positions[int(np.argmax(landscape.cautious(values)))]

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from hpsearch.search.features import Features
 from hpsearch.search.points import placed, sobol
-from hpsearch.search.surrogate import Surrogate
 from hpsearch.space import Box, Choices, Dimension, Interval, Value
 
 # Centres are the trials with the best expected scores, and maxima of mean + 2 standard deviations
 # that are some length scales apart, so that no promising region is forgotten.
-_BEST, _HOPEFUL = 6, 6
-_DEVIATIONS, _APART = 2.0, 0.7
+_BEST, HOPEFUL = 6, 6
+DEVIATIONS, _APART = 2.0, 0.7
 # How far from its centre a place lies: standard deviations as shares of the box.
 _NEAR = (0.02, 0.07, 0.2)
 # In more dimensions than this only some of the values are moved.
@@ -50,32 +48,32 @@ def around(
 
 
 def centres(
-    surrogate: Surrogate,
-    features: Features,
     tried: Sequence[dict[str, Value]],
-    places: Sequence[dict[str, Value]],
+    expected: np.ndarray,
+    hopeful: Sequence[dict[str, Value]],
 ) -> list[dict[str, Value]]:
-    """The best trials, and places that may be better still.
+    """The trials with the best expected scores, and places that may be better still.
 
     Args:
-        surrogate: The posterior of the score.
-        features: Its rows.
-        tried: Values of its trials.
-        places: Where else to look.
+        tried: Values of the trials.
+        expected: (tried,) their expected scores.
+        hopeful: The places.
     """
-    everywhere = [*tried, *places]
-    rows = features.rows(everywhere)
-    mean, deviation = surrogate.mean_and_deviation(rows)
-    best = np.argsort(-mean[: len(tried)], kind="stable")[:_BEST]
-    hopeful = _apart(rows / surrogate.lengths, mean + _DEVIATIONS * deviation)
-    return [everywhere[int(index)] for index in (*best, *hopeful)]
+    best = np.argsort(-expected, kind="stable")[:_BEST]
+    return [*(tried[int(index)] for index in best), *hopeful]
 
 
-def _apart(rows: np.ndarray, worth: np.ndarray) -> list[int]:
-    """The worthiest rows that keep their distance from each other."""
+def apart(rows: np.ndarray, worth: np.ndarray, count: int) -> list[int]:
+    """The worthiest rows that keep their distance from each other.
+
+    Args:
+        rows: (n, columns) float64, in units of the length scales.
+        worth: (n,) float64.
+        count: How many at most.
+    """
     chosen: list[int] = []
     left = worth.copy()
-    while len(chosen) < _HOPEFUL and np.isfinite(left).any():
+    while len(chosen) < count and np.isfinite(left).any():
         index = int(np.argmax(left))
         chosen.append(index)
         left[((rows - rows[index]) ** 2).sum(axis=1) <= _APART**2] = -np.inf

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from hpsearch.search.candidates import around, centres, spread
+from hpsearch.search.candidates import DEVIATIONS, HOPEFUL, apart, around, centres, spread
+from hpsearch.search.feasibility import Feasibility
 from hpsearch.search.features import Features
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.surrogate import Surrogate
@@ -18,8 +19,12 @@ from hpsearch.space import Box, Value
 # Surfaces drawn, and places looked at: half of them evenly spread, half near good places.
 DRAWS = 256
 PLACES = 768
-# Scores below this quantile are taken for it: how bad a bad place is does not matter.
-_TAMED = 0.25
+# How bad a bad place is hardly matters. While the noise is not known, scores below this quantile
+# are taken for it; then those that are more than so many standard deviations below the best ones
+# count by the logarithm of how much.
+_QUANTILE, _DEPTH = 0.25, 10.0
+# The best ones: this share, but so many at least.
+_TOP_SHARE, _FEWEST_TOP = 0.15, 10
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,18 @@ class Landscape:
     Args:
         declared: The study file's box, with limits.
         explored: The box that holds everything declared and everything tried.
-        surrogate: The posterior of the score.
-        features: Rows of the surrogate, in positions of the widest ranges.
-        tried: Values of the trials it rests on.
+        surrogate: The posterior of the score, where there is one.
+        feasibility: How probable that is.
+        worst: The worst score that the surrogate was told; what a diverged trial counts.
+        features: Rows of both, in positions of the widest ranges.
+        tried: Values of the trials they rest on.
     """
 
     declared: Box
     explored: Box
     surrogate: Surrogate
+    feasibility: Feasibility
+    worst: float
     features: Features
     tried: tuple[dict[str, Value], ...]
 
@@ -47,6 +56,8 @@ class Landscape:
         history: Sequence[Outcome],
         noise: float,
         parameters: np.ndarray | None = None,
+        *,
+        is_measured: bool = True,
     ) -> Landscape:
         """Fit the posterior to trials.
 
@@ -55,14 +66,48 @@ class Landscape:
             history: Trials that did not fail, at least one with a score.
             noise: Standard deviation of a score around its mean over seeds.
             parameters: Of an earlier fit, to be taken as they stand; None to fit them.
+            is_measured: Whether the noise was, or is only supposed.
         """
         features = Features(declared.widest)
-        tried = tuple(outcome.values for outcome in history)
-        rows = features.rows(tried)
-        scores = tamed([outcome.modelled for outcome in history])
-        fitted = parameters is not None
-        surrogate = Surrogate(rows, scores, noise, _shared(history), parameters, fitted=fitted)
-        return cls(declared, explored_box(declared, history), surrogate, features, tried)
+        rows = features.rows([outcome.values for outcome in history])
+        diverged = np.array([outcome.modelled is None for outcome in history])
+        found = np.array([o.modelled for o in history if o.modelled is not None])
+        scores = tamed(found, noise if is_measured else None)
+        return cls(
+            declared=declared,
+            explored=explored_box(declared, history),
+            surrogate=Surrogate(
+                rows[~diverged],
+                scores,
+                noise,
+                _shared(history)[~diverged],
+                parameters,
+                fitted=parameters is not None,
+                is_measured=is_measured,
+            ),
+            feasibility=Feasibility(rows, diverged),
+            worst=float(scores.min()),
+            features=features,
+            tried=tuple(outcome.values for outcome in history),
+        )
+
+    def expected(self, values: Sequence[dict[str, Value]]) -> np.ndarray:
+        """(len(values),) float64: what a trial with these values is worth, divergence included.
+
+        In scores as the surrogate was told them, see `tamed`.
+        """
+        rows = self.features.rows(values)
+        return self._counted(self.surrogate.mean(rows), rows)
+
+    def cautious(self, values: Sequence[dict[str, Value]]) -> np.ndarray:
+        """(len(values),) float64: the same, less its standard deviation.
+
+        Of places that are expected to be equally good the one that is known better, which seldom
+        lies beside a cliff.
+        """
+        rows = self.features.rows(values)
+        mean, deviation = self.surrogate.mean_and_deviation(rows)
+        return self._counted(mean - deviation, rows)
 
     def maxima(self, box: Box, rng: Generator) -> list[dict[str, Value]]:
         """Where drawn surfaces have their maximum, over everything explored."""
@@ -72,46 +117,87 @@ class Landscape:
         """The same for `count` surfaces, with more places in the box than outside."""
         return self._maxima(box, count, 1 / 3, rng)
 
+    def rivals(self, box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:
+        """Where the score may be nearly as high as at the best place, some length scales away.
+
+        Args:
+            box: The round's box.
+            count: How many.
+            rng: Draws the places that are looked at.
+        """
+        places = self._places(box, 2 / 3, rng) if count else []
+        return self._apart(places, 0.0, count + 1)[1:]
+
     def expected_gain(self, box: Box, rng: Generator) -> float:
         """How much more drawn surfaces have at their maximum than where the score seems best now.
 
         An average over surfaces. Further trials bring less: they would have to find the very place.
         """
-        rows = self.features.rows(self.tried)
-        best = rows[[int(self.surrogate.mean(rows).argmax())]]
-        places = self.features.rows(self._places(box, 2 / 3, rng))
-        drawn = self.surrogate.draws(np.vstack([best, places]), DRAWS, rng)
+        best = self.tried[int(self.expected(self.tried).argmax())]
+        drawn = self._drawn([best, *self._places(box, 2 / 3, rng)], DRAWS, rng)
         return float((drawn.max(axis=1) - drawn[:, 0]).mean())
+
+    def effect(self, name: str) -> float:
+        """How much better it is explained with this dimension than without what scores there are.
+
+        Or which trials have none, where that tells more.
+        """
+        columns = self.features.columns(name)
+        return max(self.surrogate.effect(columns), self.feasibility.effect(columns))
+
+    def _counted(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(..., m) scores at m rows, the less the more probably trainings diverge there."""
+        return np.asarray(self.worst + (scores - self.worst) * self.feasibility.probability(rows))
+
+    def _drawn(self, places: Sequence[dict[str, Value]], count: int, rng: Generator) -> np.ndarray:
+        """(count, places) surfaces."""
+        rows = self.features.rows(places)
+        return self._counted(self.surrogate.draws(rows, count, rng), rows)
 
     def _maxima(
         self, box: Box, count: int, outside: float, rng: Generator
     ) -> list[dict[str, Value]]:
         places = self._places(box, outside, rng)
-        drawn = self.surrogate.draws(self.features.rows(places), count, rng)
-        return [places[index] for index in drawn.argmax(axis=1)]
+        return [places[index] for index in self._drawn(places, count, rng).argmax(axis=1)]
 
     def _places(self, box: Box, outside: float, rng: Generator) -> list[dict[str, Value]]:
         """Where maxima are looked for; `outside` is the share of even ones not bound to the box."""
         even = PLACES // 2
         further = round(outside * even)
         places = [*spread(self.explored, further, rng), *spread(box, even - further, rng)]
-        good = centres(self.surrogate, self.features, self.tried, places)
+        hopeful = self._apart([*self.tried, *places], DEVIATIONS, HOPEFUL)
+        good = centres(self.tried, self.expected(self.tried), hopeful)
         return [*places, *around(box, self.explored, good, PLACES - even, rng)]
 
-    def effect(self, name: str) -> float:
-        """How much better the scores are explained with this dimension than without."""
-        return self.surrogate.effect(self.features.columns(name))
+    def _apart(
+        self, places: Sequence[dict[str, Value]], deviations: float, count: int
+    ) -> list[dict[str, Value]]:
+        """The places with the highest mean + standard deviations, some length scales apart."""
+        if not places:
+            return []
+        rows = self.features.rows(places)
+        mean, deviation = self.surrogate.mean_and_deviation(rows)
+        worth = self._counted(mean + deviations * deviation, rows)
+        return [places[index] for index in apart(rows / self.surrogate.lengths, worth, count)]
 
 
-def tamed(scores: Sequence[float | None]) -> np.ndarray:
-    """Scores of a fit: diverged trials are as bad as the worst, and no bad one is worse than most.
+def tamed(scores: np.ndarray, noise: float | None) -> np.ndarray:
+    """Scores of a fit, which is not to be ruled by how bad the bad ones are.
+
+    Args:
+        scores: (n,) float64.
+        noise: Standard deviation of a score around its mean over seeds; None where nobody knows.
 
     Returns:
-        (len(scores),) float64.
+        (n,) float64, in the order of the scores; the best ones are as they were.
     """
-    known = [score for score in scores if score is not None]
-    filled = np.array([min(known) if score is None else score for score in scores])
-    return np.asarray(np.maximum(filled, np.quantile(filled, _TAMED)))
+    if not noise:
+        return np.asarray(np.maximum(scores, np.quantile(scores, _QUANTILE)))
+    top = max(_FEWEST_TOP, round(_TOP_SHARE * len(scores)))
+    depth = _DEPTH * noise
+    floor = float(np.sort(scores)[-top:].mean()) - depth
+    below = np.maximum(floor - scores, 0.0)
+    return np.asarray(np.where(below > 0, floor - depth * np.log1p(below / depth), scores))
 
 
 def _shared(history: Sequence[Outcome]) -> np.ndarray:

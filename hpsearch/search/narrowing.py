@@ -178,9 +178,11 @@ def fitted_landscape(
         raise ValueError("no two scores differ")
     if model is not None and model.parameters:
         parameters = np.array(model.parameters)
-        return Landscape.of(design.space, trials, model.noise, parameters), model.noise
-    noise = noise_among(design, trials, known)
-    return Landscape.of(design.space, trials, noise), noise
+        noise = model.noise
+    else:
+        parameters, noise = None, noise_among(design, trials, known)
+    found = Landscape.of(design.space, trials, noise, parameters, is_measured=bool(repeats))
+    return found, noise
 
 
 def noise_among(design: SearchDesign, outcomes: Sequence[Outcome], known: Known) -> float:

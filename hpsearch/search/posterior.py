@@ -21,16 +21,16 @@ from hpsearch.space import Box, Choices, Dimension, Interval, Range, Value, labe
 
 RULE = "box of the posterior's maxima"
 # All dimensions together leave out this share of the maxima.
-_LEFT_OUT = 0.05
+_LEFT_OUT = 0.2
 # A range is widened on each side by this share of itself, as its ends are themselves uncertain; of
 # one that is hardly wide at all, by this share of this part of everything explored.
-_PADDING, _HARDLY_WIDE = 0.1, 0.02
+_PADDING, _HARDLY_WIDE = 0.05, 0.02
 # How much better (natural logarithm) a dimension must explain the scores to be worth a decision.
 _EFFECT = 4.0
 # No range becomes narrower than this share of the one before in a single round.
 _NARROWEST = 1 / 3
 # An edge is open if more than this share of the maxima lies in the outer part of what was explored.
-_OPEN_SHARE, _OUTER_PART = 0.1, 0.05
+_OPEN_SHARE, _OUTER_PART = 0.25, 0.05
 _ENDS = ("lower", "upper")
 # A choice that fewer of the maxima have is dropped.
 _RARE_CHOICE = 0.02

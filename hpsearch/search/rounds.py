@@ -221,8 +221,7 @@ def _finalists(design: SearchDesign, known: Known, model: Model | None) -> list[
         return measured[: design.finalists]
     landscape, _ = fitted_landscape(design, known, model)
     measured = measured[:MOST_TRIALS]
-    expected = landscape.surrogate.mean(landscape.features.rows(measured))
-    order = np.argsort(-expected, kind="stable")
+    order = np.argsort(-landscape.cautious(measured), kind="stable")
     return in_turn([measured[index] for index in order], measured)[: design.finalists]
 
 

@@ -186,7 +186,7 @@ class _Course:
         try:
             if begins and self.round == 1:
                 return spread(box, count, rng)
-            landscape = Landscape.of(self.declared, known, _noise(known))
+            landscape = Landscape.of(self.declared, known, _noise(known), is_measured=False)
             if begins:
                 box = self.box = box_of(posterior.narrow(box, landscape, 0, rng).rows)
             return propose(box, landscape, count, rng)

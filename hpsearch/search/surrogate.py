@@ -28,9 +28,9 @@ _FIRST_LENGTH = 0.3
 _SIGNAL_BOUNDS = (1e-2, 1e3)
 _NOISE_BOUNDS = (1e-7, 4.0)
 # Standard deviations of the priors on the logarithms of the variances: of the signal, around 1; of
-# the seeds' levels and of the noise, around the noise that was measured.
+# the seeds' levels and of the noise, around the noise that was measured, or that is only supposed.
 _SIGNAL_PRIOR_SD = 1.5
-_NOISE_PRIOR_SD = 1.0
+_MEASURED_SD, _SUPPOSED_SD = 1.0, 3.0
 _LEAST_NOISE = 1e-6
 _MOST_STEPS = 60
 # Added to the diagonal of what is drawn from, as a share of the signal's variance.
@@ -64,6 +64,7 @@ class Surrogate:
         seeds: (n,) float64: which trials share a seed; `NO_SEED` for those that share none.
         start: Where the fit starts: `parameters` of another fit; None for the default.
         fitted: Whether `start` is to be taken as it stands.
+        is_measured: Whether the noise was, or is only supposed.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class Surrogate:
         start: np.ndarray | None = None,
         *,
         fitted: bool = False,
+        is_measured: bool = True,
     ) -> None:
         self._rows, self._scale = rows, _Scale.of(scores)
         self._seeds = np.full(len(rows), _NO_SEED) if seeds is None else seeds
         self._targets = (scores - self._scale.mean) / self._scale.sd
         self._noise = float(np.log(max((noise / self._scale.sd) ** 2, _LEAST_NOISE)))
+        self._noise_sd = _MEASURED_SD if is_measured else _SUPPOSED_SD
         start = _first(rows.shape[1], self._noise) if start is None else start
         self._process, self._evidence = self._fit(rows, start, fitted=fitted)
 
@@ -158,7 +161,9 @@ class Surrogate:
         kernel = kernel + OfSeeds(1.0, _NOISE_BOUNDS) + WhiteKernel(1.0, _NOISE_BOUNDS)
         kernel = kernel.clone_with_theta(start)
         found: list[float] = []
-        optimizer = None if fitted else partial(_highest_density, self._noise, found)
+        optimizer = (
+            None if fitted else partial(_highest_density, self._noise, self._noise_sd, found)
+        )
         process = GaussianProcessRegressor(kernel, alpha=1e-10, optimizer=optimizer)
         with warnings.catch_warnings():
             # A length scale at its bound is how a column without effect ends.
@@ -177,7 +182,12 @@ def _placed(rows: np.ndarray) -> np.ndarray:
 
 
 def _highest_density(
-    noise: float, found: list[float], objective: Objective, start: np.ndarray, bounds: np.ndarray
+    noise: float,
+    noise_sd: float,
+    found: list[float],
+    objective: Objective,
+    start: np.ndarray,
+    bounds: np.ndarray,
 ) -> tuple[np.ndarray, float]:
     """Maximise the marginal likelihood times the priors; scikit-learn's own has none."""
     from scipy.optimize import minimize
@@ -185,10 +195,10 @@ def _highest_density(
     def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = objective(theta)
         signal = theta[0] / _SIGNAL_PRIOR_SD
-        excess = (theta[-2:] - noise) / _NOISE_PRIOR_SD
+        excess = (theta[-2:] - noise) / noise_sd
         gradient = np.array(gradient)
         gradient[0] += signal / _SIGNAL_PRIOR_SD
-        gradient[-2:] += excess / _NOISE_PRIOR_SD
+        gradient[-2:] += excess / noise_sd
         return value + (signal**2 + float(excess @ excess)) / 2, gradient
 
     limited = np.clip(start, bounds[:, 0], bounds[:, 1])

@@ -288,8 +288,7 @@ def test_good_trials_are_repeated_before_anything_is_narrowed(search):
     assert len(repeats.trials) == 16
     assert len({t.seed for t in repeats.trials}) == 4
     assert not {t.seed for t in repeats.trials} & {t.seed for t in first.trials}
-    best = sorted(found, key=lambda o: -o.score)[:10]
-    assert all(t.values in [o.values for o in best] for t in repeats.trials)
+    assert all(t.values in configurations(found)[:10] for t in repeats.trials)
 
 
 def test_the_measured_noise_decides_who_is_an_elite():
@@ -324,7 +323,7 @@ def test_rounds_are_planned_in_waves_that_fill_their_budget():
     """Each wave is planned when the one before is done: a large one first, then equal ones."""
     design = make_posterior(trials=42)
     _, sizes = filled(design, first_round(design), peaked)
-    assert sizes == [26, 8, 8]
+    assert sizes == [17, 9, 8, 8]
     found, closing = after_repeats(design)
     _, sizes = filled(design, closing.following, peaked, found)
     assert sizes == [11, 11, 10, 10]
