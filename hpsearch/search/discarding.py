@@ -24,18 +24,18 @@ from hpsearch.search.noise import standard_error
 from hpsearch.search.outcomes import Outcome
 
 METRIC = "validation_accuracy"
-# Nobody is judged by a band before so many updates, nor in this first part of the training: curves
-# cross most at their beginning. What a stop saves is a part of the training, so the bound is one.
-_LEAST_UPDATES, _LEAST_SHARE = 30, 0.1
-# By the floor, which nothing finished speaks for, only later: after 40 of 200 updates it stopped
-# nearly all of a first wave, and nobody was left to show the search where to look.
-_FLOOR_UPDATES, _FLOOR_SHARE = 80, 0.25
+# Nobody is judged before so many updates: nobody has learned anything yet. Otherwise the bounds are
+# parts of the training, as it is a part that a stop saves: a band counts from the first on; the
+# floor, which no finished trial speaks for, from the second on.
+_LEAST_UPDATES, _BAND_SHARE, _FLOOR_SHARE = 30, 0.1, 0.2
 # The elites that make a band: as those of a round, but no fewer than these.
 FEWEST_ELITES = 15
 # The band may stop this share of them, so that no single slow one holds it down for all.
 _GIVEN_UP = 0.05
-# So many standard errors above chance a trial has learned something.
-_ABOVE_CHANCE = 6.0
+# So many standard errors above chance a trial has learned something. With six of them nearly all of
+# a first wave is stopped at a fifth of the training, and nobody shows the search where to look
+# (docs/narrowing.md).
+_ABOVE_CHANCE = 3.0
 # The most points that a band is kept with.
 _MOST_POINTS = 200
 
@@ -85,7 +85,7 @@ class Threshold:
 
     def at(self, updates: int, of: int) -> float:
         """What the level must not be below after so many updates of so many."""
-        band = _at(self.points, updates) if updates >= _judged_from(of) else -math.inf
+        band = _at(self.points, updates) if updates >= _band_from(of) else -math.inf
         return max(self.floor, band) if updates >= _floor_from(of) else band
 
 
@@ -208,7 +208,7 @@ class BandRule:
 def chance_floor(classes: int, rows: int) -> float:
     """The level below which a trial is taken for one that guesses.
 
-    Six standard errors above chance, and at most half way from chance to 1: with few rows more
+    Three standard errors above chance, and at most half way from chance to 1: with few rows more
     would ask for what nobody may ever reach.
 
     Args:
@@ -225,14 +225,14 @@ def good_ones(finished: Sequence[Outcome], noise: float) -> list[Outcome]:
     return elites(finished, noise, fewest=FEWEST_ELITES)
 
 
-def _judged_from(updates: int) -> float:
+def _band_from(updates: int) -> float:
     """After how many updates a training of so many is judged by a band."""
-    return max(_LEAST_UPDATES, _LEAST_SHARE * updates)
+    return max(_LEAST_UPDATES, _BAND_SHARE * updates)
 
 
 def _floor_from(updates: int) -> float:
     """After how many updates a training of so many is judged by the floor."""
-    return max(_FLOOR_UPDATES, _FLOOR_SHARE * updates)
+    return max(_LEAST_UPDATES, _FLOOR_SHARE * updates)
 
 
 def band(first: int, curves: Sequence[Points], rows: int) -> Band | None:
@@ -278,7 +278,7 @@ def _levels(curve: Points) -> Points:
 def _depth(levels: Points, places: Sequence[int], middle: Array, errors: Array) -> float:
     """How many standard errors a trial was below the middle at worst, where it is judged."""
     end = levels[-1][0]
-    start = max(places[0], _judged_from(end))
+    start = max(places[0], _band_from(end))
     judged = [(at, level) for at, level in levels if start <= at < end]
     if not judged:
         return 0.0

@@ -25,8 +25,8 @@ from tests.contract.conftest import metrics
 from tests.contract.test_reproducibility import run_in_threads, table
 
 IS_ABOVE_THE_DATABASE = True
-# 90 training rows in batches of 8 are 12 updates: trials are judged by a band from the third epoch
-# on, by the floor or a pruner from the seventh.
+# 90 training rows in batches of 8 are 12 updates: trials are judged from the third epoch on,
+# and a pruner is asked from the seventh on.
 TRAINING = {"optimizer": "adam", "epochs": 12, "batch_size": 8}
 SPACE = {"learning_rate": {"low": 1e-7, "high": 0.1, "scale": "log"}}
 SEARCH = {"rounds": 2, "trials": 30, "sampler": "auto", "narrowing": "posterior", "discard": "auto"}

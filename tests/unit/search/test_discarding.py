@@ -141,9 +141,9 @@ def test_good_trials_are_at_least_fifteen():
 # ------------------------------------------------------------------------ the threshold
 
 
-def test_the_floor_is_six_standard_errors_above_chance():
+def test_the_floor_is_three_standard_errors_above_chance():
     """At most half way from chance to 1, where so few rows are measured that it would be more."""
-    assert chance_floor(10, 1000) == pytest.approx(0.1 + 6 * sqrt(0.09 / 1000))
+    assert chance_floor(10, 1000) == pytest.approx(0.1 + 3 * sqrt(0.09 / 1000))
     assert chance_floor(2, 30) == 0.75
 
 
@@ -157,15 +157,17 @@ def test_the_higher_of_floor_and_band_counts():
 
 
 @pytest.mark.parametrize(
-    ("updates", "by_band", "by_floor"), [(100, 30, 80), (300, 30, 80), (1000, 100, 250)]
+    ("updates", "by_band", "by_floor"), [(100, 30, 30), (200, 30, 40), (1000, 100, 200)]
 )
-def test_a_band_counts_from_a_tenth_of_the_training_on_the_floor_from_a_quarter(
+def test_a_band_counts_from_a_tenth_of_the_training_on_and_the_floor_from_a_fifth(
     updates, by_band, by_floor
 ):
-    """And never before 30 and 80 updates."""
+    """And neither of them before 30 updates."""
     found = Threshold(0.3, ((1, 0.2),))
-    wanted = [found.at(at, updates) for at in (by_band - 1, by_band, by_floor - 1, by_floor)]
-    assert wanted == [-inf, 0.2, 0.2, 0.3]
+    wanted = {at: found.at(at, updates) for at in range(1, updates)}
+    assert [at for at, level in wanted.items() if level == -inf] == list(range(1, by_band))
+    assert [at for at, level in wanted.items() if level == 0.2] == list(range(by_band, by_floor))
+    assert {level for at, level in wanted.items() if at >= by_floor} == {0.3}
 
 
 # ---------------------------------------------------------------------------- the judge
