@@ -30,8 +30,8 @@ METRIC = "validation_accuracy"
 _LEAST_UPDATES, _BAND_SHARE, _FLOOR_SHARE = 30, 0.1, 0.2
 # The elites that make a band: as those of a round, but no fewer than these.
 FEWEST_ELITES = 15
-# The band may stop this share of them, so that no single slow one holds it down for all. Of the good
-# trials that followed it then stopped 4 % (docs/narrowing.md).
+# The band may stop this share of them, so that no single slow one holds it down for all. Of the
+# good trials that followed it then stopped 4 % (docs/narrowing.md).
 _GIVEN_UP = 0.08
 # So many standard errors above chance a trial has learned something. With six of them nearly all of
 # a first wave is stopped at a fifth of the training, and nobody shows the search where to look

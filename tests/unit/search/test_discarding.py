@@ -60,7 +60,7 @@ def test_a_band_is_as_far_below_the_median_as_the_slowest_was_at_its_worst():
 
 
 def test_a_band_gives_up_eight_of_a_hundred():
-    """Of 24 good trials the slowest may be stopped, of 25 two; who is level with the next is not."""
+    """Of 24 the slowest may be stopped, of 25 two; who is level with the next is not."""
     others = [flat(0.8 + n / 1000) for n in range(22)]
     of_24 = band(0, [flat(0.4), flat(0.6), *others], ROWS)
     of_25 = band(0, [flat(0.4), flat(0.6), flat(0.7), *others], ROWS)
