@@ -1,10 +1,11 @@
 """Early discarding: a trial is stopped when it has fallen below what good trials had by then.
 
 The rule (docs/narrowing.md): a trial's level is its best validation accuracy so far. The *band* of
-a wave is, at every number of updates, the lowest level that an elite of everything finished before
-the wave had there, minus half a binomial standard error. It is fixed when the wave is planned, so
-that it depends on no order and on no worker. A trial below the band is stopped; a few that would
-be are spared, to show how often the rule is wrong.
+a wave lies so many standard errors below the median level of the elites of everything finished
+before the wave, at every number of updates, that at most 8 % of these elites would have been
+stopped by it. It is fixed when the wave is planned, so that it depends on no order and on no
+worker. A trial below the band is stopped; a few that would be are spared, to show how often the
+rule is wrong.
 """
 
 from __future__ import annotations
@@ -23,16 +24,23 @@ from hpsearch.search.noise import standard_error
 from hpsearch.search.outcomes import Outcome
 
 METRIC = "validation_accuracy"
-# Nobody is judged before so many updates: curves cross most at their beginning.
-LEAST_UPDATES = 80
+# Nobody is judged before so many updates: nobody has learned anything yet. Otherwise the bounds are
+# parts of the training, as it is a part that a stop saves: a band counts from the first on; the
+# floor, which no finished trial speaks for, from the second on.
+_LEAST_UPDATES, _BAND_SHARE, _FLOOR_SHARE = 30, 0.1, 0.2
 # The elites that make a band: as those of a round, but no fewer than these.
 FEWEST_ELITES = 15
-# A band lies so many standard errors below the lowest of them.
-_MARGIN = 0.5
-# So many standard errors above chance a trial has learned something.
-_ABOVE_CHANCE = 6.0
+# The band may stop this share of them, so that no single slow one holds it down for all. Of the
+# good trials that followed it then stopped 4 % (docs/narrowing.md).
+_GIVEN_UP = 0.08
+# So many standard errors above chance a trial has learned something. With six of them nearly all of
+# a first wave is stopped at a fifth of the training, and nobody shows the search where to look
+# (docs/narrowing.md).
+_ABOVE_CHANCE = 3.0
 # The most points that a band is kept with.
 _MOST_POINTS = 200
+
+Array = NDArray[np.float64]
 
 # (updates, figure) in order of the updates.
 Points = tuple[tuple[int, float], ...]
@@ -76,9 +84,10 @@ class Threshold:
             return cls(floor)
         return cls(min(floor, band.points[-1][1]) if band.points else -math.inf, band.points)
 
-    def at(self, updates: int) -> float:
-        """What the level must not be below after so many updates."""
-        return max(self.floor, _at(self.points, updates))
+    def at(self, updates: int, of: int) -> float:
+        """What the level must not be below after so many updates of so many."""
+        band = _at(self.points, updates) if updates >= _band_from(of) else -math.inf
+        return max(self.floor, band) if updates >= _floor_from(of) else band
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ class Judge:
     def __init__(
         self, threshold: Threshold, per_step: int, last: int, *, spared: bool = False
     ) -> None:
-        self._threshold, self._per_step, self._last = threshold, per_step, last
+        self._threshold, self._per_step, self._updates = threshold, per_step, last * per_step
         self._spared = spared
         self._level = -math.inf
         self.below: Below | None = None
@@ -118,12 +127,10 @@ class Judge:
     def __call__(self, step: int, metrics: Mapping[str, float]) -> bool:
         """Look at a measurement: whether to stop now."""
         self._level = max(self._level, metrics[METRIC])
-        if self.below is not None or step * self._per_step < LEAST_UPDATES:
+        wanted = self._threshold.at(step * self._per_step, self._updates)
+        if self.below is not None or self._level >= wanted:
             return False
-        wanted = self._threshold.at(step * self._per_step)
-        if self._level >= wanted:
-            return False
-        at_the_end = self._threshold.at(self._last * self._per_step)
+        at_the_end = self._threshold.at(self._updates, self._updates)
         stands_for = self._level + at_the_end - wanted
         self.below = Below(step, wanted, stands_for)
         return not self._spared
@@ -202,7 +209,7 @@ class BandRule:
 def chance_floor(classes: int, rows: int) -> float:
     """The level below which a trial is taken for one that guesses.
 
-    Six standard errors above chance, and at most half way from chance to 1: with few rows more
+    Three standard errors above chance, and at most half way from chance to 1: with few rows more
     would ask for what nobody may ever reach.
 
     Args:
@@ -219,8 +226,21 @@ def good_ones(finished: Sequence[Outcome], noise: float) -> list[Outcome]:
     return elites(finished, noise, fewest=FEWEST_ELITES)
 
 
+def _band_from(updates: int) -> float:
+    """After how many updates a training of so many is judged by a band."""
+    return max(_LEAST_UPDATES, _BAND_SHARE * updates)
+
+
+def _floor_from(updates: int) -> float:
+    """After how many updates a training of so many is judged by the floor."""
+    return max(_LEAST_UPDATES, _FLOOR_SHARE * updates)
+
+
 def band(first: int, curves: Sequence[Points], rows: int) -> Band | None:
     """The band that these curves of good trials make.
+
+    It follows their median, as many standard errors below as it takes to leave nearly all of them
+    alone for as long as they would have been judged.
 
     Args:
         first: Number of the first trial it is for.
@@ -231,13 +251,17 @@ def band(first: int, curves: Sequence[Points], rows: int) -> Band | None:
         None where no curve has a measurement late enough to judge by.
     """
     levels = [_levels(curve) for curve in curves if curve]
-    places = sorted({at for curve in levels for at, _ in curve if at >= LEAST_UPDATES})
     # Before every one of them was measured, nobody knows what the slowest had.
-    places = [at for at in places if at >= max(curve[0][0] for curve in levels)]
+    start = max([_LEAST_UPDATES, *(curve[0][0] for curve in levels)])
+    places = sorted({at for curve in levels for at, _ in curve if at >= start})
     if not places:
         return None
-    lowest = np.min([_along(curve, places) for curve in levels], axis=0)
-    thresholds = [level - _MARGIN * standard_error(level, rows) for level in lowest.tolist()]
+    middle = np.median([_along(curve, places) for curve in levels], axis=0)
+    errors = np.array([standard_error(level, rows) for level in middle.tolist()])
+    depths = sorted(_depth(curve, places, middle, errors) for curve in levels)
+    depth = depths[len(depths) - 1 - math.floor(_GIVEN_UP * len(depths))]
+    # Half a row lower, so that whoever is level with the slowest of them is not below.
+    thresholds = (middle - depth * errors - 0.5 / rows).tolist()
     return Band(first, _thinned(list(zip(places, thresholds, strict=True))))
 
 
@@ -252,7 +276,19 @@ def _levels(curve: Points) -> Points:
     return tuple(zip((at for at, _ in curve), highest, strict=True))
 
 
-def _along(points: Points, places: Sequence[int]) -> NDArray[np.float64]:
+def _depth(levels: Points, places: Sequence[int], middle: Array, errors: Array) -> float:
+    """How many standard errors a trial was below the middle at worst, where it is judged."""
+    end = levels[-1][0]
+    start = max(places[0], _band_from(end))
+    judged = [(at, level) for at, level in levels if start <= at < end]
+    if not judged:
+        return 0.0
+    at, level = np.array(judged).T
+    below = np.interp(at, places, middle) - level
+    return max(0.0, float((below / np.interp(at, places, errors)).max()))
+
+
+def _along(points: Points, places: Sequence[int]) -> Array:
     """(places,) the figure at each of these, none of which lies before the first point."""
     at, figures = np.array(points, np.float64).T
     return np.asarray(np.interp(places, at, figures))

@@ -13,10 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpsearch.search.discarding import LEAST_UPDATES, METRIC, Below
+from hpsearch.search.discarding import METRIC, Below
 
 if TYPE_CHECKING:
     import optuna
+
+# Nobody is asked about before so many updates: curves cross most at their beginning.
+_LEAST_UPDATES = 80
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class PrunerJudge:
         """Look at a measurement: whether to stop now."""
         self._level = max(self._level, metrics[METRIC])
         self._trial.report(metrics[METRIC], step)
-        if self.below is not None or step * self._per_step < LEAST_UPDATES:
+        if self.below is not None or step * self._per_step < _LEAST_UPDATES:
             return False
         if not self._trial.should_prune():
             return False

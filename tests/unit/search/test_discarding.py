@@ -25,12 +25,17 @@ from hpsearch.study import StudySpec
 from tests.unit.search.test_planning import make_design
 
 ROWS = 400
-SLOW = ((100, 0.5), (200, 0.7), (300, 0.6))
-FAST = ((100, 0.8), (200, 0.75), (300, 0.9))
+HALF_A_ROW = 0.5 / ROWS
 
 
-def lowered(level):
-    return level - standard_error(level, ROWS) / 2
+def flat(level, last=300):
+    """A curve that has its level from the first measurement on."""
+    return tuple((at, level) for at in range(100, last + 1, 100))
+
+
+def lowered(middle, depth):
+    """So many standard errors and half a row below a median level."""
+    return pytest.approx(middle - depth * standard_error(middle, ROWS) - HALF_A_ROW)
 
 
 def followed(judge, *accuracies):
@@ -44,24 +49,57 @@ def followed(judge, *accuracies):
 # ---------------------------------------------------------------------------- the band
 
 
-def test_a_band_is_the_lowest_level_less_half_a_standard_error():
-    """Levels are the best so far, so a curve that falls again does not lower the band."""
-    found = band(60, [SLOW, FAST], ROWS)
+def test_a_band_is_as_far_below_the_median_as_the_slowest_was_at_its_worst():
+    """Counted in standard errors of the median, and at all places alike."""
+    slow = ((100, 0.5), (200, 0.8), (300, 0.8))
+    found = band(60, [slow, flat(0.7), flat(0.7)], ROWS)
+    depth = 0.2 / standard_error(0.7, ROWS)
     assert found.first == 60
-    assert found.points == ((100, lowered(0.5)), (200, lowered(0.7)), (300, lowered(0.7)))
+    assert found.points == tuple((at, lowered(0.7, depth)) for at in (100, 200, 300))
+
+
+def test_a_band_gives_up_eight_of_a_hundred():
+    """Of 24 the slowest may be stopped, of 25 two; who is level with the next is not."""
+    others = [flat(0.8 + n / 1000) for n in range(22)]
+    of_24 = band(0, [flat(0.4), flat(0.6), *others], ROWS)
+    of_25 = band(0, [flat(0.4), flat(0.6), flat(0.7), *others], ROWS)
+    assert of_24.points[0][1] == pytest.approx(0.6 - HALF_A_ROW)
+    assert of_25.points[0][1] == pytest.approx(0.7 - HALF_A_ROW)
+    for found, slowest in ((of_24, 0.6), (of_25, 0.7)):
+        assert followed(Judge(Threshold.of(0.1, found), 100, 3), slowest) == [False]
+
+
+def test_a_level_is_the_best_so_far():
+    """A curve that falls again does not lower the band."""
+    falling = ((100, 0.5), (200, 0.7), (300, 0.6))
+    found = band(0, [falling] * 3, ROWS)
+    assert found.points == tuple(
+        (at, lowered(x, 0)) for at, x in ((100, 0.5), (200, 0.7), (300, 0.7))
+    )
+
+
+def test_nobody_is_slow_where_nobody_is_judged():
+    """Neither in the first tenth of the training, nor at its end, which stops nobody."""
+    slow = ((90, 0.1), (500, 0.6), (1000, 0.3))
+    fast = ((90, 0.5), (500, 0.6), (1000, 0.9))
+    points = dict(band(0, [slow, fast, fast], ROWS).points)
+    assert points == {at: lowered(x, 0) for at, x in ((90, 0.5), (500, 0.6), (1000, 0.9))}
 
 
 def test_curves_are_measured_at_different_updates():
     """Between two measurements a level lies on a straight line, after the last it stays."""
-    found = band(0, [((90, 0.4), (190, 0.6)), ((140, 0.7), (240, 0.9))], ROWS)
-    assert [at for at, _ in found.points] == [140, 190, 240]
-    assert [threshold for _, threshold in found.points] == [lowered(x) for x in (0.5, 0.6, 0.6)]
+    found = band(0, [((90, 0.4), (190, 0.6)), ((140, 0.5), (240, 0.6))], ROWS)
+    assert found.points == (
+        (140, lowered(0.5, 0)),
+        (190, lowered(0.575, 0)),
+        (240, lowered(0.6, 0)),
+    )
 
 
 def test_a_band_begins_where_every_good_trial_was_measured():
-    """Before that nobody knows what the slowest had; and nothing counts before 80 updates."""
-    assert band(0, [((10, 0.1), (79, 0.4), (81, 0.5))], ROWS).points == ((81, lowered(0.5)),)
-    assert band(0, [((40, 0.4),), ((60, 0.5),)], ROWS) is None
+    """Before that nobody knows what the slowest had; and nothing counts before 30 updates."""
+    assert band(0, [((10, 0.1), (29, 0.4), (31, 0.5))], ROWS).points == ((31, lowered(0.5, 0)),)
+    assert band(0, [((10, 0.4),), ((20, 0.5),)], ROWS) is None
     assert band(0, [], ROWS) is None
 
 
@@ -76,7 +114,7 @@ def test_a_long_band_is_thinned():
 def test_between_points_the_threshold_is_interpolated():
     """Nothing is known before the first point; the last holds on."""
     found = Threshold(-inf, ((100, 0.4), (200, 0.6)))
-    assert [found.at(at) for at in (99, 100, 150, 200, 900)] == [-inf, 0.4, 0.5, 0.6, 0.6]
+    assert [found.at(at, 900) for at in (99, 100, 150, 200, 900)] == [-inf, 0.4, 0.5, 0.6, 0.6]
 
 
 def test_a_trial_has_the_newest_band_that_was_planned_for_it():
@@ -102,30 +140,44 @@ def test_good_trials_are_at_least_fifteen():
 # ------------------------------------------------------------------------ the threshold
 
 
-def test_the_floor_is_six_standard_errors_above_chance():
+def test_the_floor_is_three_standard_errors_above_chance():
     """At most half way from chance to 1, where so few rows are measured that it would be more."""
-    assert chance_floor(10, 1000) == pytest.approx(0.1 + 6 * sqrt(0.09 / 1000))
+    assert chance_floor(10, 1000) == pytest.approx(0.1 + 3 * sqrt(0.09 / 1000))
     assert chance_floor(2, 30) == 0.75
 
 
 def test_the_higher_of_floor_and_band_counts():
     """Except where good trials end below the floor, which proves it wrong."""
     rising = Threshold.of(0.3, Band(0, ((100, 0.2), (200, 0.6))))
-    assert [rising.at(at) for at in (80, 100, 200)] == [0.3, 0.3, 0.6]
+    assert [rising.at(at, 200) for at in (80, 100, 200)] == [0.3, 0.3, 0.6]
     hopeless = Threshold.of(0.3, Band(0, ((100, 0.1), (200, 0.2))))
-    assert [hopeless.at(at) for at in (80, 200)] == [0.2, 0.2]
-    assert Threshold.of(0.3, None).at(10**6) == 0.3
+    assert [hopeless.at(at, 200) for at in (80, 200)] == [0.2, 0.2]
+    assert Threshold.of(0.3, None).at(10**6, 10**6) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("updates", "by_band", "by_floor"), [(100, 30, 30), (200, 30, 40), (1000, 100, 200)]
+)
+def test_a_band_counts_from_a_tenth_of_the_training_on_and_the_floor_from_a_fifth(
+    updates, by_band, by_floor
+):
+    """And neither of them before 30 updates."""
+    found = Threshold(0.3, ((1, 0.2),))
+    wanted = {at: found.at(at, updates) for at in range(1, updates)}
+    assert [at for at, level in wanted.items() if level == -inf] == list(range(1, by_band))
+    assert [at for at, level in wanted.items() if level == 0.2] == list(range(by_band, by_floor))
+    assert {level for at, level in wanted.items() if at >= by_floor} == {0.3}
 
 
 # ---------------------------------------------------------------------------- the judge
 
 
 def test_a_trial_is_stopped_when_its_best_so_far_is_below():
-    """Never before 80 updates, and not for a single bad measurement."""
-    threshold = Threshold.of(0.1, Band(0, ((50, 0.5), (150, 0.5))))
-    assert followed(Judge(threshold, 50, 5), 0.2, 0.2) == [False, True]
-    assert followed(Judge(threshold, 50, 5), 0.6, 0.2, 0.2) == [False, False, False]
-    assert followed(Judge(threshold, 50, 5), 0.1, 0.5, 0.1) == [False, False, False]
+    """Never before 30 updates, and not for a single bad measurement."""
+    threshold = Threshold.of(0.1, Band(0, ((20, 0.5), (150, 0.5))))
+    assert followed(Judge(threshold, 20, 5), 0.2, 0.2) == [False, True]
+    assert followed(Judge(threshold, 20, 5), 0.6, 0.2, 0.2) == [False, False, False]
+    assert followed(Judge(threshold, 20, 5), 0.1, 0.5, 0.1) == [False, False, False]
 
 
 def test_what_a_stopped_trial_stands_for_is_as_far_below_the_band_as_it_was():
@@ -188,8 +240,15 @@ def test_a_wave_is_planned_with_the_band_of_all_before_it():
     assert closing.wave[0].number == len(plan.trials)
     assert closing.bands[0].first == closing.wave[0].number
     assert sorted(asked) == list(range(len(plan.trials) - 15, len(plan.trials)))
-    lowest = (len(plan.trials) - 15) / 100
-    assert closing.bands[0].points == ((100, lowered(lowest / 2)), (200, lowered(lowest)))
+    lowest = (len(plan.trials) - 14) / 100
+    middle = (len(plan.trials) - 8) / 200
+    # One of fifteen is given up, the next is the lowest.
+    assert closing.bands[0].points[0][1] == pytest.approx(lowest / 2 - HALF_A_ROW)
+    depth = (middle - lowest / 2) / standard_error(middle, ROWS)
+    assert closing.bands[0].points == (
+        (100, lowered(middle, depth)),
+        (200, lowered(2 * middle, depth)),
+    )
 
 
 def test_without_discarding_no_curve_is_read():
