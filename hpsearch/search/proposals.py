@@ -17,9 +17,8 @@ from hpsearch.search.candidates import spread
 from hpsearch.search.landscape import Landscape
 from hpsearch.space import Box, Value
 
-# Nothing is known when the first round opens: this share of it is spread evenly. With 60 % searches
-# whose optimum lies beyond the declared box have a fifth more regret after 100 trials, with 40 %
-# they look beyond sooner.
+# Nothing is known when the first round opens: this share of it is spread evenly. With 0.6 the
+# regret after 100 trials was a quarter higher on the testbed segment-2d-cut, by half on mnist-500.
 _FIRST_WAVE = 0.4
 # Shares of a wave spread over the box, and over everything explored; and of rivals of the best.
 _IN_BOX, _EXPLORED, _RIVALS = 0.3, 0.1, 0.04
