@@ -160,6 +160,9 @@ class ShadowStudy:
     ) -> list[Outcome]:
         """What the search is told of these trials."""
         results = trained(self.objective, trials)
+        for trial, result in zip(trials, results, strict=True):
+            if not result.curve:
+                raise RuntimeError(f"{self.spec.name}: trial {trial.number} was not trained")
         found = [_outcome(t, r) for t, r in zip(trials, results, strict=True)]
         if purpose == Purpose.SEARCH:
             self.ended |= {outcome.number: outcome for outcome in found}

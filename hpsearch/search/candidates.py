@@ -10,10 +10,10 @@ from numpy.random import Generator
 from hpsearch.search.points import placed, sobol
 from hpsearch.space import Box, Choices, Dimension, Interval, Value
 
-# Centres are the trials with the best expected scores, and maxima of mean + 2 standard deviations
-# that are some length scales apart, so that no promising region is forgotten.
-_BEST, HOPEFUL = 6, 6
-DEVIATIONS, _APART = 2.0, 0.7
+# Centres are so many of the best trials, and promising places, so that no region is forgotten.
+_BEST = 6
+# Places that are so many length scales apart lie in regions of their own.
+_APART = 0.7
 # How far from its centre a place lies: standard deviations as shares of the box.
 _NEAR = (0.02, 0.07, 0.2)
 # In more dimensions than this only some of the values are moved.
@@ -78,6 +78,25 @@ def apart(rows: np.ndarray, worth: np.ndarray, count: int) -> list[int]:
         chosen.append(index)
         left[((rows - rows[index]) ** 2).sum(axis=1) <= _APART**2] = -np.inf
     return chosen
+
+
+def peaks(rows: np.ndarray, worth: np.ndarray, count: int) -> list[int]:
+    """The worthiest rows that have no worthier one in their region.
+
+    Args:
+        rows: (n, columns) float64, in units of the length scales.
+        worth: (n,) float64.
+        count: How many at most.
+    """
+    order = np.argsort(-worth, kind="stable")
+    ordered = rows[order]
+    found: list[int] = []
+    for place, row in enumerate(ordered):
+        if len(found) == count:
+            break
+        if (((ordered[:place] - row) ** 2).sum(axis=1) > _APART**2).all():
+            found.append(int(order[place]))
+    return found
 
 
 def _moved(box: Box, explored: Box, values: dict[str, Value], rng: Generator) -> dict[str, Value]:

@@ -25,9 +25,12 @@ from hpsearch.search.outcomes import Outcome
 
 METRIC = "validation_accuracy"
 # Nobody is judged before so many updates: nobody has learned anything yet. Otherwise the bounds are
-# parts of the training, as it is a part that a stop saves: a band counts from the first on; the
-# floor, which no finished trial speaks for, from the second on.
-_LEAST_UPDATES, _BAND_SHARE, _FLOOR_SHARE = 30, 0.1, 0.2
+# parts of the training, as it is a part that a stop saves.
+_LEAST_UPDATES = 30
+# From this part on a band counts.
+_BAND_SHARE = 0.1
+# And from this the floor, which no finished trial speaks for.
+_FLOOR_SHARE = 0.2
 # The elites that make a band: as those of a round, but no fewer than these.
 FEWEST_ELITES = 15
 # The band may stop this share of them, so that no single slow one holds it down for all. Of the
@@ -98,7 +101,7 @@ class Below:
         step: Its number: the epoch or iteration.
         threshold: What the level was below; None where a pruner has no such figure.
         stands_for: What the score is taken for by the surrogate, as the trial has none. It stays
-            as far below the band as it was.
+            as far below the threshold as it was.
     """
 
     step: int

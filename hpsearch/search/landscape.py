@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from hpsearch.search.candidates import DEVIATIONS, HOPEFUL, apart, around, centres, spread
+from hpsearch.search.candidates import apart, around, centres, peaks, spread
 from hpsearch.search.feasibility import Feasibility
 from hpsearch.search.features import Features
 from hpsearch.search.outcomes import Outcome
@@ -22,9 +22,11 @@ PLACES = 768
 # How bad a bad place is hardly matters. While the noise is not known, scores below this quantile
 # are taken for it; then those that are more than so many standard deviations below the best ones
 # count by the logarithm of how much.
-_QUANTILE, _DEPTH = 0.25, 10.0
-# The best ones: this share, but so many at least.
+_QUANTILE, _DEPTH, _LEAST_DEPTH = 0.25, 10.0, 1e-6
+# The best ones: this share, but so many at least, as for elites.
 _TOP_SHARE, _FEWEST_TOP = 0.15, 10
+# Places that may be better still: so many maxima of mean + so many standard deviations.
+_HOPEFUL, _DEVIATIONS = 6, 2.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Landscape:
         explored: The box that holds everything declared and everything tried.
         surrogate: The posterior of the score, where there is one.
         feasibility: How probable that is.
-        worst: The worst score that the surrogate was told; what a diverged trial counts.
+        worst: The worst score of all; what a diverged trial counts.
         features: Rows of both, in positions of the widest ranges.
         tried: Values of the trials they rest on.
     """
@@ -67,11 +69,16 @@ class Landscape:
             noise: Standard deviation of a score around its mean over seeds.
             parameters: Of an earlier fit, to be taken as they stand; None to fit them.
             is_measured: Whether the noise was, or is only supposed.
+
+        Raises:
+            ValueError: If no trial has a score.
         """
         features = Features(declared.widest)
         rows = features.rows([outcome.values for outcome in history])
         diverged = np.array([outcome.modelled is None for outcome in history])
         found = np.array([o.modelled for o in history if o.modelled is not None])
+        if not len(found):
+            raise ValueError("no trial has a score")
         scores = tamed(found, noise if is_measured else None)
         return cls(
             declared=declared,
@@ -86,7 +93,7 @@ class Landscape:
                 is_measured=is_measured,
             ),
             feasibility=Feasibility(rows, diverged),
-            worst=float(scores.min()),
+            worst=float(found.min()),
             features=features,
             tried=tuple(outcome.values for outcome in history),
         )
@@ -118,15 +125,16 @@ class Landscape:
         return self._maxima(box, count, 1 / 3, rng)
 
     def rivals(self, box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:
-        """Where the score may be nearly as high as at the best place, some length scales away.
+        """The tops of other hills than the best one, the highest expected first.
 
         Args:
             box: The round's box.
-            count: How many.
+            count: How many at most.
             rng: Draws the places that are looked at.
         """
         places = self._places(box, 2 / 3, rng) if count else []
-        return self._apart(places, 0.0, count + 1)[1:]
+        found = peaks(self._in_lengths(places), self.expected(places), count + 1) if places else []
+        return [places[index] for index in found[1:]]
 
     def expected_gain(self, box: Box, rng: Generator) -> float:
         """How much more drawn surfaces have at their maximum than where the score seems best now.
@@ -138,16 +146,17 @@ class Landscape:
         return float((drawn.max(axis=1) - drawn[:, 0]).mean())
 
     def effect(self, name: str) -> float:
-        """How much better it is explained with this dimension than without what scores there are.
+        """How much better the trials are explained with this dimension than without.
 
-        Or which trials have none, where that tells more.
+        Either their scores or, where that tells more, which of them have none.
         """
         columns = self.features.columns(name)
         return max(self.surrogate.effect(columns), self.feasibility.effect(columns))
 
     def _counted(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(..., m) scores at m rows, the less the more probably trainings diverge there."""
-        return np.asarray(self.worst + (scores - self.worst) * self.feasibility.probability(rows))
+        probable = self.feasibility.probability(rows)
+        return np.asarray(probable * scores + (1 - probable) * np.minimum(scores, self.worst))
 
     def _drawn(self, places: Sequence[dict[str, Value]], count: int, rng: Generator) -> np.ndarray:
         """(count, places) surfaces."""
@@ -165,20 +174,19 @@ class Landscape:
         even = PLACES // 2
         further = round(outside * even)
         places = [*spread(self.explored, further, rng), *spread(box, even - further, rng)]
-        hopeful = self._apart([*self.tried, *places], DEVIATIONS, HOPEFUL)
-        good = centres(self.tried, self.expected(self.tried), hopeful)
+        good = centres(self.tried, self.expected(self.tried), self._hopeful([*self.tried, *places]))
         return [*places, *around(box, self.explored, good, PLACES - even, rng)]
 
-    def _apart(
-        self, places: Sequence[dict[str, Value]], deviations: float, count: int
-    ) -> list[dict[str, Value]]:
-        """The places with the highest mean + standard deviations, some length scales apart."""
-        if not places:
-            return []
+    def _hopeful(self, places: Sequence[dict[str, Value]]) -> list[dict[str, Value]]:
+        """Those of the places that may be the best, each in a region of its own."""
         rows = self.features.rows(places)
         mean, deviation = self.surrogate.mean_and_deviation(rows)
-        worth = self._counted(mean + deviations * deviation, rows)
-        return [places[index] for index in apart(rows / self.surrogate.lengths, worth, count)]
+        worth = self._counted(mean + _DEVIATIONS * deviation, rows)
+        return [places[index] for index in apart(self._in_lengths(places), worth, _HOPEFUL)]
+
+    def _in_lengths(self, places: Sequence[dict[str, Value]]) -> np.ndarray:
+        """(places, columns) float64: rows in units of the length scales."""
+        return np.asarray(self.features.rows(places) / self.surrogate.lengths)
 
 
 def tamed(scores: np.ndarray, noise: float | None) -> np.ndarray:
@@ -191,10 +199,11 @@ def tamed(scores: np.ndarray, noise: float | None) -> np.ndarray:
     Returns:
         (n,) float64, in the order of the scores; the best ones are as they were.
     """
-    if not noise:
+    if noise is None:
         return np.asarray(np.maximum(scores, np.quantile(scores, _QUANTILE)))
     top = max(_FEWEST_TOP, round(_TOP_SHARE * len(scores)))
-    depth = _DEPTH * noise
+    # A noise of 0 would leave no depth to divide by.
+    depth = max(_DEPTH * noise, _LEAST_DEPTH)
     floor = float(np.sort(scores)[-top:].mean()) - depth
     below = np.maximum(floor - scores, 0.0)
     return np.asarray(np.where(below > 0, floor - depth * np.log1p(below / depth), scores))

@@ -12,7 +12,7 @@ from hpsearch.search.design import SearchDesign
 from hpsearch.search.discarding import Curves
 from hpsearch.search.landscape import Landscape
 from hpsearch.search.ledger import LedgerRow, undone, unnarrowed
-from hpsearch.search.noise import noise_of
+from hpsearch.search.noise import measured_noise, noise_of
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import decision_seed
 from hpsearch.space import Box
@@ -181,7 +181,8 @@ def fitted_landscape(
         noise = model.noise
     else:
         parameters, noise = None, noise_among(design, trials, known)
-    found = Landscape.of(design.space, trials, noise, parameters, is_measured=bool(repeats))
+    is_measured = measured_noise(repeats, common=design.seeds != "fresh") is not None
+    found = Landscape.of(design.space, trials, noise, parameters, is_measured=is_measured)
     return found, noise
 
 

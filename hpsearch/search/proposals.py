@@ -3,8 +3,8 @@
 A share is spread evenly over the round's box, which is unbiased evidence about it, and a share
 over everything explored, so that the box can be proved wrong. The rest are draws as Thompson's
 (1933): each is the maximum of a surface drawn from the posterior, so that places are tried as often
-as they may be the best. But for a few, which are put where the next best may be, some length scales
-away: a surface is sure too soon that a hill of which it has seen the foot is the lower one.
+as they may be the best. But for a few, which are put on the next hills, where there are any: a
+surface is sure too soon that a hill of which it has seen the foot is the lower one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from hpsearch.space import Box, Value
 # Nothing is known when the first round opens: this share of it is spread evenly. With 0.6 the
 # regret after 100 trials was a quarter higher on the testbed segment-2d-cut, by half on mnist-500.
 _FIRST_WAVE = 0.4
-# Shares of a wave spread over the box, and over everything explored; and of rivals of the best.
+# Shares of a wave spread over the box, and over everything explored; and of rivals of the best, one
+# in a wave of 13 to 37. With one the final box holds the better of two hills in 40 of 40 studies of
+# two-optima, without in 27 of 30.
 _IN_BOX, _EXPLORED, _RIVALS = 0.3, 0.1, 0.04
 
 
@@ -53,8 +55,8 @@ def wave_sizes(trials: int, waves: int, number: int) -> list[int]:
     """
     if number > 1 or waves == 1:
         return _shared(trials, waves)
-    first = math.ceil(_FIRST_WAVE * trials)
-    return [first, *_shared(trials - first, min(waves - 1, trials - first))]
+    first = min(math.ceil(_FIRST_WAVE * trials), trials - waves + 1)
+    return [first, *_shared(trials - first, waves - 1)]
 
 
 def _shared(count: int, parts: int) -> list[int]:

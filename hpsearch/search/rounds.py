@@ -417,9 +417,10 @@ def _search_round(
 
 
 def _next_wave(design: SearchDesign, done: DoneRound, known: Known) -> tuple[PlannedTrial, ...]:
-    sizes = wave_sizes(design.trials, design.waves, done.number)
-    wave = list(accumulate(sizes)).index(done.finished) + 1
-    points = _points(design, done.number, done.box, known, done.model, wave, sizes[wave])
+    ends = list(accumulate(wave_sizes(design.trials, design.waves, done.number)))
+    wave = bisect_right(ends, done.finished)
+    count = ends[wave] - done.finished
+    points = _points(design, done.number, done.box, known, done.model, wave, count)
     return _planned(design, done.number, wave, done.finished, points)
 
 

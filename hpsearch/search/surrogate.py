@@ -3,7 +3,7 @@
 Constant mean, Matern 5/2 with a length scale for every column, a level for every seed that trials
 share, and white noise (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006,
 ch. 2, 4.2 and 5.4). Length scales and variances are those of the highest posterior density; the
-noise has a prior, because it was measured.
+noise has a prior: it was measured, or at least its lower bound is known.
 """
 
 from __future__ import annotations

@@ -47,3 +47,20 @@ def test_the_only_column_may_have_an_effect():
     """Without it every trial diverges as often as all do."""
     rows = rows_of(100, columns=1)
     assert Feasibility(rows, rows[:, 0] > 0.7).effect(slice(0, 1)) > 4
+
+
+def test_a_choice_that_decides_it_has_an_effect():
+    """However many options it has: their columns add up to a constant, and count as less."""
+    options = np.random.default_rng(5).integers(5, size=128)
+    rows = np.column_stack([np.eye(5)[options] / np.sqrt(2), rows_of(128, columns=1)])
+    found = Feasibility(rows, options == 0)
+    assert found.effect(slice(0, 5)) > 4
+    assert found.effect(slice(5, 6)) < 0
+
+
+def test_a_few_chance_divergences_rule_out_next_to_nothing():
+    """Of 40 trials in 10 dimensions 4 diverge by chance: less than a tenth of all is suspect."""
+    rows = rows_of(40, columns=10)
+    diverged = np.arange(40) < 4
+    suspect = Feasibility(rows, diverged).probability(rows_of(2000, columns=10)) < 0.5
+    assert suspect.mean() < 0.1

@@ -139,19 +139,47 @@ def test_a_dimension_matters_that_decides_who_diverges():
     assert landscape.effect("rate") > 4 > landscape.effect("decay")
 
 
+SQUARE = Box((Dimension("x", Interval(0.0, 1.0)), Dimension("y", Interval(0.0, 1.0))))
+
+
+def hilly(*hills):
+    """64 trials of a land with hills of these heights at these x."""
+    places = placed(sobol(2, 64, np.random.default_rng(0)), SQUARE)
+    scores = [max(h * np.exp(-20 * (v["x"] - at) ** 2) for h, at in hills) for v in places]
+    pairs = enumerate(zip(places, scores, strict=True))
+    return [Outcome(i, values, float(score), 0.1) for i, (values, score) in pairs]
+
+
 def test_a_lower_hill_is_not_taken_for_the_only_one():
     """A rival lies on the other hill, some way from where the score is expected to be best."""
-    declared = Box((Dimension("x", Interval(0.0, 1.0)), Dimension("y", Interval(0.0, 1.0))))
+    landscape = Landscape.of(SQUARE, hilly((0.8, 0.2), (0.7, 0.8)), NOISE)
+    (rival,) = landscape.rivals(SQUARE, 1, np.random.default_rng(1))
+    assert abs(rival["x"] - 0.8) < 0.05
 
-    def score(values):
-        hills = ((0.8, 0.2), (0.7, 0.8))
-        return max(h * np.exp(-20 * ((values["x"] - at) ** 2)) for h, at in hills)
 
-    places = placed(sobol(2, 64, np.random.default_rng(0)), declared)
-    found = [Outcome(i, values, float(score(values)), 0.1) for i, values in enumerate(places)]
-    landscape = Landscape.of(declared, found, NOISE)
-    (rival,) = landscape.rivals(declared, 1, np.random.default_rng(1))
-    assert abs(rival["x"] - 0.7) < 0.2
+def test_a_shoulder_is_no_rival():
+    """Of a single hill none is tried twice; what stands out of the land behind it may be."""
+    landscape = Landscape.of(SQUARE, hilly((0.8, 0.2)), NOISE)
+    rivals = landscape.rivals(SQUARE, 3, np.random.default_rng(1))
+    assert all(abs(rival["x"] - 0.2) > 0.4 for rival in rivals)
+
+
+def test_diverging_costs_also_where_most_scores_are_alike():
+    """A place where trials diverge is worth less than one that scores as most do."""
+    places = placed(sobol(2, 64, np.random.default_rng(0)), SQUARE)
+    found = [
+        Outcome(i, v, None if v["y"] > 0.6 else 1.0 if v["x"] > 0.2 else 0.5, 0.1)
+        for i, v in enumerate(places)
+    ]
+    landscape = Landscape.of(SQUARE, found, NOISE, is_measured=False)
+    good, diverging = landscape.expected([{"x": 0.6, "y": 0.3}, {"x": 0.6, "y": 0.9}])
+    assert diverging < good
+
+
+def test_a_landscape_without_a_score_is_refused():
+    """Where all trials diverged there is nothing to fit a surface to."""
+    with pytest.raises(ValueError, match="no trial has a score"):
+        Landscape.of(SQUARE, [Outcome(0, {"x": 0.5, "y": 0.5}, None, None)], NOISE)
 
 
 def test_everything_declared_or_tried_is_explored():
