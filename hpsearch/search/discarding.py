@@ -2,7 +2,7 @@
 
 The rule (docs/narrowing.md): a trial's level is its best validation accuracy so far. The *band* of
 a wave lies so many standard errors below the median level of the elites of everything finished
-before the wave, at every number of updates, that at most 8 % of these elites would have been
+before the wave, at every number of updates, that at most 5 % of these elites would have been
 stopped by it. It is fixed when the wave is planned, so that it depends on no order and on no
 worker. A trial below the band is stopped; a few that would be are spared, to show how often the
 rule is wrong.
@@ -34,8 +34,8 @@ _FLOOR_SHARE = 0.2
 # The elites that make a band: as those of a round, but no fewer than these.
 FEWEST_ELITES = 15
 # The band may stop this share of them, so that no single slow one holds it down for all. Of the
-# good trials that followed it then stopped 4 % (docs/narrowing.md).
-_GIVEN_UP = 0.08
+# good trials that followed on digits it then stopped 4 %, with 0.08 it was 6 % (docs/narrowing.md).
+_GIVEN_UP = 0.05
 # So many standard errors above chance a trial has learned something. With six of them nearly all of
 # a first wave is stopped at a fifth of the training, and nobody shows the search where to look
 # (docs/narrowing.md).
