@@ -132,9 +132,13 @@ class Landscape:
             count: How many at most.
             rng: Draws the places that are looked at.
         """
-        places = self._places(box, 2 / 3, rng) if count else []
-        found = peaks(self._in_lengths(places), self.expected(places), count + 1) if places else []
-        return [places[index] for index in found[1:]]
+        if not count:
+            return []
+        places = self._places(box, 2 / 3, rng)
+        rows = self.features.rows(places)
+        worth = self._counted(self.surrogate.mean(rows), rows)
+        tops = peaks(rows / self.surrogate.lengths, worth, count + 1)
+        return [places[index] for index in tops[1:]]
 
     def expected_gain(self, box: Box, rng: Generator) -> float:
         """How much more drawn surfaces have at their maximum than where the score seems best now.
@@ -182,11 +186,7 @@ class Landscape:
         rows = self.features.rows(places)
         mean, deviation = self.surrogate.mean_and_deviation(rows)
         worth = self._counted(mean + _DEVIATIONS * deviation, rows)
-        return [places[index] for index in apart(self._in_lengths(places), worth, _HOPEFUL)]
-
-    def _in_lengths(self, places: Sequence[dict[str, Value]]) -> np.ndarray:
-        """(places, columns) float64: rows in units of the length scales."""
-        return np.asarray(self.features.rows(places) / self.surrogate.lengths)
+        return [places[index] for index in apart(rows / self.surrogate.lengths, worth, _HOPEFUL)]
 
 
 def tamed(scores: np.ndarray, noise: float | None) -> np.ndarray:
