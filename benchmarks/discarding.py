@@ -28,9 +28,10 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import json_lines
 import machine
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -283,7 +284,7 @@ class Endings:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
+        lines = json_lines.read(file)
         found = [Ending(**json.loads(line)) for line in lines]
         self._known = {(e.study, e.discard, e.seed): e for e in found}
 
@@ -304,9 +305,7 @@ class Endings:
     def _keep(self, ending: Ending) -> None:
         self._known[ending.study, ending.discard, ending.seed] = ending
         sys.stderr.write(f"\r{ending.study}: seed {ending.seed}, {ending.discard} ")
-        if self._file is not None:
-            with self._file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(ending)) + "\n")
+        json_lines.add(self._file, ending)
 
 
 def _share(hits: int, count: int) -> str:

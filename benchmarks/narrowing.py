@@ -21,10 +21,11 @@ import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import json_lines
 import machine
 import numpy as np
 import testbeds
@@ -122,7 +123,7 @@ class Endings:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
+        lines = json_lines.read(file)
         self._known = {(e.testbed, e.rule, e.seed): e for e in map(_read, lines)}
 
     def of(self, name: str, studies: int, processes: int, rule: Rule = "posterior") -> list[Ending]:
@@ -136,9 +137,7 @@ class Endings:
 
     def _keep(self, ending: Ending) -> None:
         self._known[ending.testbed, ending.rule, ending.seed] = ending
-        if self._file is not None:
-            with self._file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(ending)) + "\n")
+        json_lines.add(self._file, ending)
 
 
 def _read(line: str) -> Ending:

@@ -24,10 +24,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
+import json_lines
 import machine
 import numpy as np
 import rounds  # noqa: F401 - hpsearch takes part
@@ -106,7 +107,7 @@ class Results:
 
     def __init__(self, file: Path | None, again: Sequence[str] = ()) -> None:
         self._file = file
-        lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
+        lines = json_lines.read(file)
         known = [self._read(number, line) for number, line in enumerate(lines, start=1)]
         self._known = {outcome.key: outcome for outcome in known if outcome.contender not in again}
 
@@ -115,9 +116,7 @@ class Results:
         key = (bed.name, truth_of(bed), name, seed, checkpoints)
         if key not in self._known:
             self._known[key] = searched(bed, name, seed, checkpoints)
-            if self._file is not None:
-                with self._file.open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(asdict(self._known[key])) + "\n")
+            json_lines.add(self._file, self._known[key])
         return self._known[key]
 
     def _read(self, number: int, line: str) -> Outcome:

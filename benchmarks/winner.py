@@ -24,10 +24,11 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import json_lines
 import machine
 import numpy as np
 import testbeds
@@ -111,16 +112,14 @@ def ended(name: str, seed: int) -> Ending:
 
 def endings(name: str, studies: int, processes: int, file: Path | None) -> list[Ending]:
     """So many studies of a testbed; those that are in the file already are not run again."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
+    lines = json_lines.read(file)
     known = {e.seed: e for e in (Ending(**json.loads(line)) for line in lines) if e.testbed == name}
     missing = [seed for seed in range(studies) if seed not in known]
     with ProcessPoolExecutor(processes) as pool:
         for ending in pool.map(partial(ended, name), missing):
             known[ending.seed] = ending
             sys.stderr.write(f"\r{name}: study {ending.seed + 1} of {studies} ")
-            if file is not None:
-                with file.open("a", encoding="utf-8") as lines_of_all:
-                    lines_of_all.write(json.dumps(asdict(ending)) + "\n")
+            json_lines.add(file, ending)
     return [known[seed] for seed in range(studies)]
 
 
