@@ -29,7 +29,7 @@ MISSED = 0.05
 # many of them there.
 CHANCE = 0.01
 # Between the two, the ledger says that there is some evidence, but not enough.
-WEAK_CHANCE = 0.2
+WEAK_CHANCE = 0.05
 # The part of a range that counts as its edge. With 0.05 an optimum beyond it goes unnoticed in more
 # than half of the studies of some testbeds, with 0.2 one well inside is taken for one beyond
 # (docs/narrowing.md).
@@ -56,7 +56,7 @@ def narrow(
     best = elites(outcomes, noise)
     tried = [outcome for outcome in distinct(outcomes) if not outcome.failed]
     room = declared_box.widest
-    return [_decide(d, room[d.name], best, tried) for d in box.dimensions]
+    return [_decide(d, declared_box[d.name], room[d.name], best, tried) for d in box.dimensions]
 
 
 def elites(
@@ -77,7 +77,11 @@ def elites(
 
 
 def _decide(
-    dimension: Dimension, room: Range, best: list[Outcome], tried: Sequence[Outcome]
+    dimension: Dimension,
+    declared: Range,
+    room: Range,
+    best: list[Outcome],
+    tried: Sequence[Outcome],
 ) -> LedgerRow:
     if len(best) < 2:  # noqa: PLR2004 - a hull needs two points
         return _kept(dimension, len(best), f"kept: {_count(best)} cannot show a direction")
@@ -85,7 +89,8 @@ def _decide(
         return _decide_choices(dimension, dimension.range, best, tried)
     if not isinstance(room, Interval):
         raise TypeError(f"{dimension.name}: {room} is no range of numbers")
-    return _decide_interval(dimension, dimension.range, room, best, tried)
+    matters = dimension.range != declared
+    return _decide_interval(dimension, dimension.range, room, best, tried, matters=matters)
 
 
 # ------------------------------------------------------------------ intervals
@@ -97,7 +102,10 @@ def _decide_interval(
     room: Interval,
     best: list[Outcome],
     tried: Sequence[Outcome],
+    *,
+    matters: bool,
 ) -> LedgerRow:
+    """Where the next range ends; `matters` says whether an earlier round has moved it already."""
     values, places = _values(dimension.name, best), _values(dimension.name, tried)
     # A sampler with waves may have looked beyond the round's range already.
     looked = interval.holding(places)
@@ -105,7 +113,7 @@ def _decide_interval(
     chance = chance_of_hull(spread, len(best))
     crowds = _crowds(looked, values, places)
     if chance >= CHANCE and not crowds:
-        return _kept(dimension, len(best), f"kept: {_no_evidence(best, spread, chance)}")
+        return _kept(dimension, len(best), f"kept: {_not_enough(best, spread, chance, matters)}")
     low, high = _ends(looked, values, places) if chance < CHANCE else (0.0, 1.0)
     following = _part(looked, room, low, high, crowds)
     decision, edge = decision_between(interval, following), _edge(crowds)
@@ -118,13 +126,15 @@ def _decide_interval(
     return LedgerRow(dimension.name, following, interval, len(best), RULE, decision, edge, reason)
 
 
-def _no_evidence(best: list[Outcome], spread: float, chance: float) -> str:
+def _not_enough(best: list[Outcome], spread: float, chance: float, matters: bool) -> str:
+    """Why nothing is cut. Even elites in a range that was moved say nothing against the move."""
     if chance < WEAK_CHANCE:
         return (
             f"{_count(best)} lie in {spread:.0%} of the range, as chance alone has it in "
             f"{chance:.1%} of rounds: not enough to narrow on"
         )
-    return f"{_count(best)} spread over {spread:.0%} of the range, no evidence that it matters"
+    said = "nothing more to cut" if matters else "no evidence that it matters"
+    return f"{_count(best)} spread over {spread:.0%} of the range, {said}"
 
 
 def _values(name: str, outcomes: Sequence[Outcome]) -> list[float]:

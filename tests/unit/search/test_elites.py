@@ -119,6 +119,19 @@ def test_a_dimension_without_effect_is_kept():
     assert "no evidence that it matters" in row.reason
 
 
+def test_a_range_that_was_moved_on_evidence_is_not_said_to_be_without():
+    """Elites spread over what is left of a range say nothing against the cut that left it."""
+    values = evenly(RATE, 100)
+    row = row_for(
+        RATE,
+        values,
+        lambda v: (int(1e9 * v) * 7919 % 100) / 100,
+        declared_range=Interval(1e-8, 1e-2, "log"),
+    )
+    assert row.decision == "kept"
+    assert row.reason.endswith("nothing more to cut")
+
+
 def test_an_end_beyond_which_nothing_worse_was_tried_stays():
     """A gap between the outermost elite and the end of the range says nothing against it."""
     values = [v for v in evenly(RATE, 100) if v < 2e-3]
