@@ -155,7 +155,17 @@ class ConfirmationSpec(Table):
 
 
 FigureName = Literal[
-    "best-trials", "loss-curves", "accuracy-curves", "panels", "layers", "table", "control"
+    "funnel",
+    "boxes",
+    "best-trials",
+    "progress",
+    "finalists",
+    "control",
+    "loss-curves",
+    "accuracy-curves",
+    "panels",
+    "layers",
+    "table",
 ]
 
 
@@ -424,7 +434,19 @@ class StudySpec(Table):
             return ("layers",)
         if self.is_grid:
             return ("loss-curves",)
-        return ("best-trials",) if self.search.control is None else ("best-trials", "control")
+        return tuple(name for name, shows in self._of_a_search().items() if shows)
+
+    def _of_a_search(self) -> dict[FigureName, bool]:
+        """The figures of a search, and whether they have something to show of this one."""
+        intervals = [d for d in self.space.dimensions if isinstance(d.range, Interval)]
+        return {
+            "funnel": True,
+            "boxes": len(intervals) > 1,
+            "best-trials": True,
+            "progress": True,
+            "finalists": self.confirms,
+            "control": self.search.control is not None,
+        }
 
     def document(self) -> dict[str, Any]:
         """JSON form; `StudySpec.from_document` reads it back equal."""

@@ -15,6 +15,7 @@ from typing import Self
 
 import numpy as np
 
+from hpsearch import __version__
 from hpsearch.data.prepared import Prepared, prepare
 from hpsearch.errors import (
     DatabaseError,
@@ -381,13 +382,14 @@ def _decide(database: Database, study: StoredStudy, task: ClosingTask) -> Closin
 
 
 def machine_fingerprint() -> dict[str, str]:
-    """What the bits of a result depend on besides the study: CPU, NumPy, BLAS and kernels.
+    """What the bits of a result depend on besides the study: code, CPU, NumPy, BLAS and kernels.
 
     Raises:
         UserError: If the kernels that are asked for are none, or not installed.
     """
     blas = _numpys_blas()
     return {
+        "hpsearch": __version__,
         "cpu": _cpu(),
         "numpy": np.__version__,
         "blas": f"{blas.get('internal_api')} {blas.get('version')} {blas.get('architecture')}",

@@ -73,15 +73,37 @@ def print_result(
         ledger: Its ledger's rows.
         commands: As they have to be typed for this database and MLflow.
     """
-    # A grid was tried whole: there is no box to look at next.
-    beyond = [row for row in ledger if row["round"] > study.spec.rounds]
-    is_undone = _pending_undo(study, document) is not None
-    following = [] if study.spec.is_grid or is_undone else beyond
-    console.print(rounds_table(document["rounds"], following))
+    console.print(rounds_table(document["rounds"], following_rows(study, document, ledger)))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
-    sections = {
+    for head, lines in result_sections(study, document, ledger, commands).items():
+        for position, line in enumerate(lines):
+            facts.add_row(head if position == 0 else "", line)
+    console.print(facts)
+
+
+def following_rows(study: StoredStudy, document: JSON, ledger: Sequence[JSON]) -> list[JSON]:
+    """The ledger's rows that say where to look next; none where that is nowhere yet."""
+    # A grid was tried whole: there is no box to look at next.
+    if study.spec.is_grid or _pending_undo(study, document) is not None:
+        return []
+    return [row for row in ledger if row["round"] > study.spec.rounds]
+
+
+def result_sections(
+    study: StoredStudy,
+    document: JSON,
+    ledger: Sequence[JSON],
+    commands: Commands,
+    *,
+    offers_report: bool = True,
+) -> dict[str, list[str]]:
+    """What there is to say of a study, by its heading; lines in rich's markup.
+
+    `offers_report` is False where somebody reads the report already.
+    """
+    return {
         "Trials": [_counts(document), *_failures(study.name, document, commands)],
         "Amended": [f"{_amended(amendment)}." for amendment in _that_count(study)],
         "Discarded": discarding_lines(document),
@@ -89,12 +111,8 @@ def print_result(
         "Winner": _winner(study, document),
         "Control": control_lines(document),
         "Test": _tested(study, document, commands) or _sealed(study, document),
-        "Next": _next(study, document, ledger, commands),
+        "Next": _next(study, document, ledger, commands, offers_report=offers_report),
     }
-    for head, lines in sections.items():
-        for position, line in enumerate(lines):
-            facts.add_row(head if position == 0 else "", line)
-    console.print(facts)
 
 
 def print_test(console: Console, name: str, test: JSON | None, commands: Commands) -> None:
@@ -290,7 +308,12 @@ def _tested(study: StoredStudy, document: JSON, commands: Commands) -> list[str]
 
 
 def _next(
-    study: StoredStudy, document: JSON, ledger: Sequence[JSON], commands: Commands
+    study: StoredStudy,
+    document: JSON,
+    ledger: Sequence[JSON],
+    commands: Commands,
+    *,
+    offers_report: bool,
 ) -> list[str]:
     """What to type now, the most useful first."""
     name = study.name
@@ -303,10 +326,9 @@ def _next(
         lines.append(f"`{commands.test(name)}` opens the sealed test split.")
     dashboard = commands.ui(name)
     views = [f"`{dashboard}` opens the dashboard"] if dashboard else []
-    views += [
-        f"`{commands.about('report', name)}` draws its figures",
-        f"`{commands.about('ranges', name)}` explains every range",
-    ]
+    if offers_report:
+        views.append(f"`{commands.about('report', name)}` lays it out on one page")
+    views.append(f"`{commands.about('ranges', name)}` explains every range")
     return [*lines, f"{'; '.join(views)}.", *_going_on(study, document, ledger, commands)]
 
 

@@ -176,10 +176,16 @@ def paired_difference(
     if not lead:
         return None
     mean = statistics.fmean(lead)
-    if len(lead) == 1:
-        return Difference(mean, None, 1)
-    half = _quantile(len(lead) - 1, 0.975) * _error(lead)
-    return Difference(mean, (mean - half, mean + half), len(lead))
+    return Difference(mean, seeds_interval(lead), len(lead))
+
+
+def seeds_interval(scores: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of a mean over seeds, by Student's distribution; None for a single seed."""
+    if len(scores) < 2:  # noqa: PLR2004 - one score has no spread
+        return None
+    mean = statistics.fmean(scores)
+    half = _quantile(len(scores) - 1, 0.975) * _error(list(scores))
+    return mean - half, mean + half
 
 
 def repeats_of(candidate: Candidate, repeats: Sequence[Outcome]) -> list[Outcome]:
@@ -284,7 +290,8 @@ def mean_interval(shares: Sequence[float], rows: int) -> tuple[float, float]:
     """
     mean = statistics.fmean(shares)
     low, high = wilson_interval(mean * rows, rows)
-    seeds = _quantile(len(shares) - 1, 0.975) * _error(list(shares)) if len(shares) > 1 else 0.0
+    of_seeds = seeds_interval(shares)
+    seeds = 0.0 if of_seeds is None else of_seeds[1] - mean
     return max(mean - math.hypot(mean - low, seeds), 0.0), min(
         mean + math.hypot(high - mean, seeds), 1.0
     )

@@ -73,8 +73,11 @@ def trials_document(database: Database, study: StoredStudy) -> list[JSON]:
     with database.reading() as connection:
         rows, measured = trial_rows(connection, mine), curves(connection, mine)
         found = diagnoses(connection, mine)
+        best = _elites_by_round(connection, study)
     return [
-        _trial(row, measured.get(row["id"], [])) | _diagnosed(found.get(row["id"], []))
+        _trial(row, measured.get(row["id"], []))
+        | _elite(row, best)
+        | _diagnosed(found.get(row["id"], []))
         for row in rows
     ]
 
@@ -104,6 +107,15 @@ def elite_numbers(database: Database, study: StoredStudy, round_number: int) -> 
         return set()
     with database.reading() as connection:
         return _elite_numbers(connection, study, round_number)
+
+
+def _elites_by_round(connection: Connection, study: StoredStudy) -> dict[int, set[int]]:
+    """Numbers of the elites of every search round whose ledger is written."""
+    if study.spec.is_grid:
+        return {}
+    rounds = range(1, newest_round(connection, study.id) + 1)
+    found = {number: _elite_numbers(connection, study, number) for number in rounds}
+    return {number: best for number, best in found.items() if best is not None}
 
 
 def _elite_numbers(
@@ -478,6 +490,13 @@ def _trial(row: JSON, curve: Curve) -> JSON:
         "started": _moment(row["started"]),
         "finished": _moment(row["finished"]),
     }
+
+
+def _elite(row: JSON, best: dict[int, set[int]]) -> JSON:
+    """Whether a search trial is one of its round's elites; None until they are known."""
+    if row["purpose"] != Purpose.SEARCH:
+        return {}
+    return {"elite": row["number"] in best[row["round"]] if row["round"] in best else None}
 
 
 def _below(row: JSON) -> JSON:

@@ -131,6 +131,17 @@ def workers_heard_of(database: Database) -> int:
         return connection.execute(query).scalar_one()
 
 
+@retried
+def machines(database: Database, study_id: int) -> list[dict[str, str]]:
+    """What the results' bits depend on besides the study, once for each kind of machine."""
+    columns = tables.worker.c
+    with database.reading() as connection:
+        rows = connection.scalars(
+            select(columns.fingerprint).where(columns.study_id == study_id).order_by(columns.id)
+        )
+        return [json.loads(fingerprint) for fingerprint in dict.fromkeys(rows)]
+
+
 def dismiss_workers(connection: Connection, storage: BulkStorage, study_id: int) -> int:
     """Take everything from all workers of a study, for a database where none of them works.
 

@@ -17,6 +17,8 @@ from hpsearch.tracking.experiment import Experiment, KnownRun
 
 # The folder of figures among the artifacts.
 _FIGURES = "figures"
+# Those that show the winner or what it scored.
+_OF_THE_END: set[FigureName] = {"boxes", "progress", "finalists"}
 _AFTER_THE_SEARCH = (Purpose.CONFIRMATION, Purpose.CONTROL)
 
 
@@ -62,7 +64,8 @@ def final_figures(database: Database, study: StoredStudy) -> list[FigureName]:
     if max(row.number for row in rounds if row.purpose == Purpose.SEARCH) < study.spec.rounds:
         return []
     controlled = newest.purpose == Purpose.CONTROL and newest.number > 1
-    return [name for name in wanted if controlled or name != "control"]
+    early = set(wanted) - _OF_THE_END - (set() if controlled else {"control"})
+    return [name for name in wanted if name in early]
 
 
 def figures(
@@ -73,7 +76,12 @@ def figures(
     from hpsearch.report.figures.drawing import draw
     from hpsearch.report.figures.material import Material
 
-    material = Material.of(study.spec, trials_document(database, study))
+    material = Material.of(
+        study.spec,
+        trials_document(database, study),
+        study_document(database, study),
+        ranges_document(database, study),
+    )
     files = draw(material, names).files
     return {f"{_FIGURES}/{name}": content for name, content in files.items()}
 

@@ -13,12 +13,39 @@ from tests.acceptance.conftest import SMALL_STUDY, Command
 LOCAL = ("--tracking", "none")
 
 
-def test_report_draws_the_studys_figure_and_prints_its_path(small: Command):
-    """Without options the figure a search is best shown by lies in report/NAME."""
+def test_report_is_a_page_and_the_figures_of_the_study(small: Command):
+    """Without options all lie in report/NAME, and the command prints their paths."""
     done = small("report", "small")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["report/small/best-trials.png"]
-    assert (small.folder / "report/small/best-trials.png").read_bytes().startswith(b"\x89PNG")
+    folder = small.folder / "report/small"
+    names = [
+        "funnel.png",
+        "boxes.png",
+        "best-trials.png",
+        "progress.png",
+        "finalists.png",
+        "report.html",
+    ]
+    assert done.stdout.split() == [f"report/small/{name}" for name in names]
+    assert all((folder / n).read_bytes().startswith(b"\x89PNG") for n in names[:-1])
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_page_alone(small: Command):
+    """--out FILE.html writes one file that has everything in itself."""
+    done = small("report", "small", "--out", "pages/small.html")
+    assert (done.returncode, done.stdout.split()) == (0, ["pages/small.html"])
+    text = (small.folder / "pages/small.html").read_text()
+    assert [p.name for p in (small.folder / "pages").iterdir()] == ["small.html"]
+    assert text.count('<img src="data:image/') == 5
+    assert len(text) < 3_000_000
+
+
+def test_figures_as_svg(small: Command):
+    """--format svg draws in lines, for who prints them large."""
+    done = small("report", "small", "--figure", "funnel", "--format", "svg", "--out", "lines")
+    assert done.stdout.split() == ["lines/funnel.svg"]
+    assert "<svg" in (small.folder / "lines/funnel.svg").read_text()
 
 
 def test_report_as_one_document(small: Command):
@@ -28,6 +55,7 @@ def test_report_as_one_document(small: Command):
     (missing,) = document.pop("missing")
     assert document == {
         "study": "small",
+        "page": None,
         "figures": [{"figure": "loss-curves", "file": "figures/loss-curves.png"}],
     }
     assert missing.keys() == {"figure", "reason"}
@@ -72,7 +100,10 @@ def test_before_the_first_trial_there_is_a_reason_instead(hpsearch: Command):
     database.close()
     done = hpsearch("report", "small")
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout == "best-trials: not drawn: no finished trial has a score yet\n"
+    lines = done.stdout.splitlines()
+    assert "best-trials: not drawn: no finished trial has a score yet" in lines
+    assert all("not drawn: " in line for line in lines)
+    assert not (hpsearch.folder / "report").exists()
 
 
 @pytest.mark.parametrize(
@@ -81,6 +112,7 @@ def test_before_the_first_trial_there_is_a_reason_instead(hpsearch: Command):
         (("nothere",), "nothere: no such study; there is small"),
         (("small", "--figure", "loss-curve"), "did you mean 'loss-curves'?"),
         (("small", "--out", "small.toml"), "--out small.toml: cannot be written"),
+        (("small", "--out", "a.html", "--figure", "table"), "--out a.html: a page"),
     ],
 )
 def test_a_mistake_is_one_line(small: Command, arguments, words):

@@ -79,6 +79,7 @@ TRIAL = {
     "started": str,
     "finished": str,
 }
+SEARCHED = TRIAL | {"elite": bool}
 FINAL = TRIAL | {"epochs": [{"epoch": int, "metrics": MEASURED}]}
 RANGE = {
     "round": int,
@@ -155,10 +156,8 @@ def test_the_study_document_is_of_one_moment(database, study, work):
 def test_the_trials_document_has_its_documented_fields(database, searched):
     """`trials --json` has the documented fields, curves included, by purpose and number."""
     document = trials_document(database, searched)
-    wrong = [
-        list(differences(trial, FINAL if trial["purpose"] == "final" else TRIAL))
-        for trial in document
-    ]
+    shapes = {"search": SEARCHED, "final": FINAL}
+    wrong = [list(differences(t, shapes.get(t["purpose"], TRIAL))) for t in document]
     assert not any(wrong)
     order = [(trial["purpose"], trial["number"]) for trial in document]
     counts = {"confirmation": 4, "final": 1, "repeat": 4, "search": 24}

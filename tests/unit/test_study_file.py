@@ -227,7 +227,7 @@ MISTAKES = [
     (
         "[confirmation]",
         '[report]\nfigures = ["loss-curve"]\n[confirmation]',
-        "[report] figures.0 = \"loss-curve\": expected 'best-trials'",
+        "[report] figures.0 = \"loss-curve\": expected 'funnel'",
     ),
     (
         "[confirmation]",
@@ -536,12 +536,15 @@ def test_the_report_is_no_difference():
     assert parse_study(other, "b.toml").differences(parse_study(GOOD, "a.toml")) == []
 
 
+SEARCH_FIGURES = ("funnel", "best-trials", "progress", "finalists")
+
+
 @pytest.mark.parametrize(
     ("tail", "figures"),
     [
-        ("", ("best-trials",)),
+        ("", SEARCH_FIGURES),
         ('[report]\nfigures = ["table", "panels"]', ("table", "panels")),
-        ("[report]\nsmooth = 3", ("best-trials",)),
+        ("[report]\nsmooth = 3", SEARCH_FIGURES),
     ],
 )
 def test_a_study_chooses_its_figures(tail, figures):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.documents import JSON
-from hpsearch.report.figures.labels import distinct, label_of
+from hpsearch.report.figures.labels import distinct, label_of, options_of
 from hpsearch.report.lengths import units
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import Purpose
@@ -24,9 +25,13 @@ class Trial:
 
     Attributes:
         label: What it is called, told apart from all others.
+        round: Of the search, of its repeats or of the race among the finalists.
+        seed: What its training was begun with; None in documents of before.
         scored_at: The measurement its score belongs to; None where that is the last one.
         epochs: (number, metrics) of every measurement; a metric that was not finite is None.
         diagnoses: What its layers looked like, at the steps the study file asked for.
+        is_elite: Whether it is one of its round's elites; False until they are known.
+        finished: When it was, seconds since 1970; None where nobody knows.
     """
 
     number: int
@@ -38,6 +43,10 @@ class Trial:
     scored_at: int | None
     epochs: tuple[tuple[int, dict[str, float | None]], ...]
     diagnoses: tuple[JSON, ...]
+    round: int = 1
+    seed: int | None = None
+    is_elite: bool = False
+    finished: float | None = None
 
     @property
     def diverged(self) -> bool:
@@ -71,22 +80,46 @@ class Material:
     Attributes:
         trials: Those of the search.
         control: Those of the control arm, without the repeats of its best.
+        confirmation: Repeats of the finalists.
+        study: The document of `show --json`; None where a figure is drawn from trials alone.
+        ledger: The rows of `ranges --json`.
     """
 
     spec: StudySpec
     trials: tuple[Trial, ...]
     control: tuple[Trial, ...] = ()
+    confirmation: tuple[Trial, ...] = ()
+    study: JSON | None = None
+    ledger: tuple[JSON, ...] = ()
 
     @classmethod
-    def of(cls, spec: StudySpec, documents: Sequence[JSON]) -> Material:
-        """From the document of `trials --json`."""
+    def of(
+        cls,
+        spec: StudySpec,
+        documents: Sequence[JSON],
+        study: JSON | None = None,
+        ledger: Sequence[JSON] = (),
+    ) -> Material:
+        """From the documents of `trials --json`, `show --json` and `ranges --json`."""
         wanted = _finished(documents, Purpose.SEARCH)
         plain = [label_of(spec.space, d["values"], spec.space.names) for d in wanted]
         labels = distinct(plain, [d["number"] for d in wanted])
         pairs = zip(wanted, labels, strict=True)
         trials = tuple(_trial(document, label) for document, label in pairs)
         control = [d for d in _finished(documents, Purpose.CONTROL) if d["round"] == 1]
-        return cls(spec, trials, tuple(_trial(d, f"control {d['number']}") for d in control))
+        repeats = _finished(documents, Purpose.CONFIRMATION)
+        return cls(
+            spec,
+            trials,
+            tuple(_trial(d, f"control {d['number']}") for d in control),
+            tuple(_trial(d, f"confirmation {d['number']}") for d in repeats),
+            study,
+            tuple(ledger),
+        )
+
+    def options(self, name: str) -> tuple[Any, ...]:
+        """A dimension's choices, as JSON has them; none where it is a range."""
+        return options_of(self.spec.space, name)
 
     @property
     def report(self) -> ReportSpec:
@@ -145,4 +178,12 @@ def _trial(document: JSON, label: str) -> Trial:
         scored_at=document.get("scored_at"),
         epochs=tuple((e["epoch"], e["metrics"]) for e in document["epochs"]),
         diagnoses=tuple(document.get("diagnoses") or ()),
+        round=document["round"],
+        seed=document.get("seed"),
+        is_elite=bool(document.get("elite")),
+        finished=_seconds(document.get("finished")),
     )
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()

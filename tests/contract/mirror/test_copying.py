@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from hpsearch.final import open_sealed_test
 from hpsearch.report.figures.drawing import draw
 from hpsearch.report.figures.material import Material
 from hpsearch.store import tables
@@ -124,15 +125,17 @@ def test_study_run_tells_ranges_winner_and_test(searched, tracking):
 def test_a_complete_study_has_its_figures(searched, pictured, tracking, tmp_path):
     """The figures that `report` draws are artifacts of the study's run, once, byte for byte."""
     client = connect(tracking)
-    material = Material.of(pictured.spec, documents(searched)[0])
+    trials, ledger, document = documents(searched)
+    material = Material.of(pictured.spec, trials, document, ledger)
     drawn = draw(material, pictured.spec.figures).files
+    assert len(drawn) > 3
     for _ in range(2):
         report = sync(searched.url, "small", tracking)
         paths = [f.path for f in client.list_artifacts(report.run_id, "figures")]
-        assert paths == [f"figures/{name}" for name in drawn] == ["figures/best-trials.png"]
-    (path,) = paths
-    stored = client.download_artifacts(report.run_id, path, str(tmp_path))
-    assert Path(stored).read_bytes() == drawn["best-trials.png"]
+        assert paths == sorted(f"figures/{name}" for name in drawn)
+    for name, content in drawn.items():
+        stored = client.download_artifacts(report.run_id, f"figures/{name}", str(tmp_path))
+        assert Path(stored).read_bytes() == content
 
 
 def test_a_running_study_has_no_figures_yet(mlflow_copy, tmp_path):
@@ -151,7 +154,7 @@ def test_a_running_study_has_no_figures_yet(mlflow_copy, tmp_path):
 
 
 def test_figures_are_there_before_the_confirmation_is_over(mlflow_copy, tmp_path):
-    """They show the search, so nobody need wait for them once the winner is known."""
+    """Those that show the search alone: nobody need wait for them once the winner is known."""
     url = f"sqlite:///{tmp_path}/confirming.db"
     database = begun(url, PICTURED)
     study = load_study(database, "small")
@@ -164,7 +167,7 @@ def test_figures_are_there_before_the_confirmation_is_over(mlflow_copy, tmp_path
     assert load_study(database, "small").completed is None
     report = sync(url, "small", mlflow_copy)
     paths = [f.path for f in connect(mlflow_copy).list_artifacts(report.run_id, "figures")]
-    assert paths == ["figures/best-trials.png"]
+    assert paths == ["figures/best-trials.png", "figures/funnel.png"]
     database.close()
 
 
@@ -195,7 +198,7 @@ def test_the_control_arm_has_a_run_of_its_own(mlflow_copy, tmp_path):
 
 
 def test_each_figure_is_drawn_when_it_is_as_it_will_stay(tmp_path):
-    """Those of the search once that is over, that of the control once its trials are done."""
+    """Those of the search once that is over, the control's with its trials, the winner's last."""
     url = f"sqlite:///{tmp_path}/drawn.db"
     database = begun(url, CONTROLLED)
     study = load_study(database, "small")
@@ -207,13 +210,16 @@ def test_each_figure_is_drawn_when_it_is_as_it_will_stay(tmp_path):
             return False
 
     run_worker(WorkerOptions(url, "small"), Look())
+    of_the_search = ("funnel", "best-trials")
     assert list(dict.fromkeys(seen)) == [
         ("search",),
-        ("confirmation", "best-trials"),
-        ("control", "best-trials"),
-        ("control", "best-trials", "control"),
-        (None, "best-trials", "control"),
+        ("confirmation", *of_the_search),
+        ("control", *of_the_search),
+        ("control", *of_the_search, "control"),
+        (None, *of_the_search, "control"),
     ]
+    open_sealed_test(url, "small", None)
+    assert final_figures(database, load_study(database, "small")) == list(study.spec.figures)
     database.close()
 
 

@@ -1,0 +1,1 @@
+"""A study on one HTML page that needs nothing else: no network, no script, no further file."""
