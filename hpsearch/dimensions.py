@@ -7,9 +7,9 @@ it stood in the file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from hpsearch.keys import Number, Table, forms_of, inner_keys, is_counted
@@ -32,10 +32,19 @@ from hpsearch.wording import key_text, nearest, of_likeliest_form, sentence, sho
 class IntervalTable(Table):
     """A range: all numbers between two."""
 
+    _ENDS: ClassVar[tuple[str, str]] = ("low", "high")
     low: Number
     high: Number
     scale: Literal["linear", "log"] = "linear"
     limits: tuple[Number, Number] | None = None
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _two_numbers(cls, limits: Any) -> Any:
+        is_pair = isinstance(limits, list | tuple) and len(limits) == len(cls._ENDS)
+        if limits is not None and not is_pair:
+            raise ValueError("write limits = [lowest, highest]")
+        return limits
 
 
 class ChoicesTable(Table):
@@ -93,10 +102,14 @@ class SpaceReader:
             read = form.model_validate(table)
             return Dimension(name, self._range(name, read), self._limits(name, read))
         except ValidationError as error:
-            detail = error.errors()[0]
+            # A key that there is not explains why another is missing.
+            unknown = [e for e in error.errors() if e["type"] == "extra_forbidden"]
+            detail = (unknown or error.errors())[0]
             key = ".".join(key_text(str(part)) for part in detail["loc"])
+            is_there = detail["type"] not in {"missing", "extra_forbidden"}
+            found = f" = {shown(detail['input'])}" if is_there else ""
             message = sentence(detail, list(form.model_fields))
-            raise ValueError(f"{name}.{key}: {message}") from error
+            raise ValueError(f"{name}.{key}{found}: {message}") from error
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
@@ -132,8 +145,9 @@ class SpaceReader:
                 if isinstance(end, Entries):
                     yield from self._illegal_table(name, f"{name}.choices.{number}", end)
                 else:
+                    where = name if end in dimension.range.ends() else f"{name}.limits"
                     faults = self._faults(name, end)
-                    yield from (f"{name}: {shown(plain(end))}: {said}" for _, said in faults)
+                    yield from (f"{where}: {shown(plain(end))}: {said}" for _, said in faults)
 
     def _illegal_table(self, dimension: str, where: str, table: Entries) -> Iterator[str]:
         if not table.named and not inner_keys(self._owners[dimension], dimension):

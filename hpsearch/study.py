@@ -277,9 +277,10 @@ class StudySpec(Table):
                 "down, all of it to its end; leave discard out"
             )
         if self.search.until == "converged" and self.narrowing != "posterior":
+            takes = ', and "auto" takes the elites here' if self.search.narrowing == "auto" else ""
             yield (
                 '[search] until = "converged": only narrowing = "posterior" says what is left to '
-                'gain, and "auto" takes the elites here; write that, or leave until out'
+                f"gain{takes}; write that, or leave until out"
             )
         if self.search.control is not None:
             yield from self._nothing_to_compare(self.search.control)

@@ -130,6 +130,8 @@ def limits_from(options: Sequence[str]) -> dict[str, tuple[float, float]]:
     for option in options:
         name, _, ends = option.partition("=")
         low, _, high = ends.partition("..")
+        if name.strip() in limits:
+            raise StudyFileError([f"--limits {option}: {name.strip()} has limits already"])
         try:
             limits[name.strip()] = (float(low), float(high))
         except ValueError as error:

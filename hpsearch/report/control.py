@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.numbers import count, score, shown_values
 from hpsearch.study import StudySpec
@@ -34,7 +36,7 @@ def control_lines(document: JSON) -> list[str]:
         return []
     arm, done = control["sampler"], finished_trials(control)
     if control["winner"] is not None:
-        return _compared(control, document["winner"])
+        return _compared(control, document["winner"], document["rounds"])
     if document["state"] != "complete":
         return [f"{arm}: {done} of {count(control['planned'], 'trial')} done."]
     if not done:
@@ -43,21 +45,27 @@ def control_lines(document: JSON) -> list[str]:
     return [f"{arm}: {what} has a score, so there is nothing to compare."]
 
 
-def _compared(control: JSON, winner: JSON) -> list[str]:
+def _compared(control: JSON, winner: JSON, rounds: Sequence[JSON]) -> list[str]:
     best, difference = control["winner"], control["difference"]
     error = f" ± {best['standard_error']:.4f}" if best["seeds"] > 1 else ""
     arm = f"{control['sampler']}, {count(control['planned'], 'trial')}"
     head = f"{arm}: [bold]{score(best['score'])}[/]{error}"
     if best["values"] == winner["values"]:
-        return [f"{head}; it found the same values, so narrowing gave nothing."]
+        return [f"{head}; it found the same values, so {_what(rounds)} gave nothing."]
     if difference is None:
         return [f"{head}; no seed has a repeat of both winners, so nothing can be compared."]
     # The sums of two dead heats may differ in their last bits.
     gain = round(difference["mean"], 9) + 0.0
-    lines = [f"{head}; narrowing gave {gain:+.4f} ({_certainty(difference)})."]
+    lines = [f"{head}; {_what(rounds)} gave {gain:+.4f} ({_certainty(difference)})."]
     if gain < 0:
         lines.append(f"The control's winner {_better(difference)}: {shown_values(best['values'])}.")
     return lines
+
+
+def _what(rounds: Sequence[JSON]) -> str:
+    """What the search has done that its control arm has not."""
+    moved = any(round_["ranges"] != rounds[0]["ranges"] for round_ in rounds)
+    return "narrowing" if moved else "placing trials (no range moved)"
 
 
 def _better(difference: JSON) -> str:

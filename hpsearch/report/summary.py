@@ -257,7 +257,16 @@ def _winner(study: StoredStudy, document: JSON) -> list[str]:
     ties = [
         f"tied with {shown_values(t['values'])}: {score(t['score'])}{raced}" for t in winner["ties"]
     ]
-    return [f"{head}{error}, mean of {seeds}.", *ties]
+    return [f"{head}{error}, mean of {seeds}{_chosen(winner)}.", *ties]
+
+
+def _chosen(winner: JSON) -> str:
+    """What it was chosen by: its score in the race, and how simple it is where others tied."""
+    if "raced" not in winner:
+        return ""
+    over = count(winner["raced"]["seeds"], "seed")
+    said = f"; {score(winner['raced']['score'])} over the {over} that chose it"
+    return f"{said}, the simplest of those tied" if winner["ties"] else said
 
 
 def _sealed(study: StoredStudy, document: JSON) -> list[str]:

@@ -270,11 +270,11 @@ class AmendedSearch:
         """How the study searches where this is decided."""
         counting = [amendment for amendment in self.amendments if amendment.place <= place]
         design = SearchDesign.of(amended(self.begun, counting))
-        undone = [
-            amendment.change.undo
-            for amendment in counting
-            if amendment.change.undo is not None and amendment.place.round == place.round
-        ]
+        new = [amendment.change for amendment in counting if amendment.place.round == place.round]
+        if any(change.limits for change in new):
+            earlier = [a for a in counting if a.place.round < place.round]
+            design = replace(design, before=amended(self.begun, earlier).space.widest)
+        undone = [change.undo for change in new if change.undo is not None]
         if not undone:
             return design
         return replace(design, undone=Undone(undone[-1], self.box(undone[-1] - 1)))

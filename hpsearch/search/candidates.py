@@ -111,10 +111,20 @@ def _moved(box: Box, explored: Box, values: dict[str, Value], rng: Generator) ->
 
 
 def _step(dimension: Dimension, explored: Box, value: Value, share: float, rng: Generator) -> Value:
-    """A number at a normal distance; any option of a choice."""
+    """A number at a normal distance, reflected at the ends; any option of a choice.
+
+    Cut off at the ends instead, half of the places around one at an end would lie there too, and
+    a dimension without effect would be tried there most of the time.
+    """
     outer = explored[dimension.name]
     if isinstance(outer, Choices) or not isinstance(dimension.range, Interval):
         return outer.at(float(rng.random()))
     width = outer.position(dimension.range.high) - outer.position(dimension.range.low)
     position = outer.position(float(value)) + share * width * float(rng.standard_normal())  # type: ignore[arg-type]
-    return outer.at(min(max(position, 0.0), 1.0))
+    return outer.at(_reflected(position))
+
+
+def _reflected(position: float) -> float:
+    """The position in [0, 1] that a mirror at both ends leaves of it."""
+    folded = abs(position) % 2
+    return min(folded, 2 - folded)

@@ -38,6 +38,7 @@ class SearchDesign:
         discards: Whether a trial is stopped when it falls below the band of its wave.
         until_converged: Whether a search with nothing left to gain is over before its last round.
         undone: What the next box takes back, None where it is decided from the trials.
+        before: The widest ranges before limits were moved out, None where they are as they were.
     """
 
     space: Box
@@ -58,6 +59,7 @@ class SearchDesign:
     discards: bool = False
     until_converged: bool = False
     undone: Undone | None = None
+    before: Box | None = None
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:

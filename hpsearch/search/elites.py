@@ -28,6 +28,8 @@ MISSED = 0.05
 # without effect, in fewer than 1 of 100 rounds; an edge is open when chance alone would bring so
 # many of them there.
 CHANCE = 0.01
+# Of fewer trials most are elites: there is nobody to tell them from.
+_FEWEST_TRIALS = 3 * FEWEST_ELITES
 # Between the two, the ledger says that there is some evidence, but not enough.
 WEAK_CHANCE = 0.05
 # The part of a range that counts as its edge. With 0.05 an optimum beyond it goes unnoticed in more
@@ -113,7 +115,9 @@ def _decide_interval(
     chance = chance_of_hull(spread, len(best))
     crowds = _crowds(looked, values, places)
     if chance >= CHANCE and not crowds:
-        return _kept(dimension, len(best), f"kept: {_not_enough(best, spread, chance, matters)}")
+        return _kept(
+            dimension, len(best), f"kept: {_not_enough(best, len(tried), spread, chance, matters)}"
+        )
     low, high = _ends(looked, values, places) if chance < CHANCE else (0.0, 1.0)
     following = _part(looked, room, low, high, crowds)
     decision, edge = decision_between(interval, following), _edge(crowds)
@@ -126,13 +130,18 @@ def _decide_interval(
     return LedgerRow(dimension.name, following, interval, len(best), RULE, decision, edge, reason)
 
 
-def _not_enough(best: list[Outcome], spread: float, chance: float, matters: bool) -> str:
+def _not_enough(
+    best: list[Outcome], tried: int, spread: float, chance: float, matters: bool
+) -> str:
     """Why nothing is cut. Even elites in a range that was moved say nothing against the move."""
     if chance < WEAK_CHANCE:
         return (
             f"{_count(best)} lie in {spread:.0%} of the range, as chance alone has it in "
             f"{chance:.1%} of rounds: not enough to narrow on"
         )
+    if tried < _FEWEST_TRIALS:
+        what = "cut further" if matters else "tell whether it matters"
+        return f"{_count(best)} of {tried} trials are too few to {what}"
     said = "nothing more to cut" if matters else "no evidence that it matters"
     return f"{_count(best)} spread over {spread:.0%} of the range, {said}"
 

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from hpsearch.search.candidates import apart, around, centres, peaks, spread
 from hpsearch.search.feasibility import Feasibility
 from hpsearch.search.features import Features
-from hpsearch.search.outcomes import Outcome
+from hpsearch.search.outcomes import Outcome, signature
 from hpsearch.search.surrogate import Surrogate
 from hpsearch.space import Box, Value
 
@@ -118,11 +118,23 @@ class Landscape:
 
     def maxima(self, box: Box, rng: Generator) -> list[dict[str, Value]]:
         """Where drawn surfaces have their maximum, over everything explored."""
-        return self._maxima(box, DRAWS, 2 / 3, rng)
+        places = self._places(box, 2 / 3, rng)
+        return [places[index] for index in self._drawn(places, DRAWS, rng).argmax(axis=1)]
 
     def proposals(self, box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:
-        """The same for `count` surfaces, with more places in the box than outside."""
-        return self._maxima(box, count, 1 / 3, rng)
+        """The same for `count` surfaces, with more places in the box than outside.
+
+        No two are the same: with one seed between them the second would tell nothing.
+        """
+        places = _different(self._places(box, 1 / 3, rng))
+        drawn = self._drawn(places, count, rng)
+        chosen: list[int] = []
+        for surface in drawn:
+            index = int(surface.argmax())
+            chosen.append(index)
+            if len(chosen) < len(places):
+                drawn[:, index] = -np.inf
+        return [places[index] for index in chosen]
 
     def rivals(self, box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:
         """The tops of other hills than the best one, the highest expected first.
@@ -167,12 +179,6 @@ class Landscape:
         rows = self.features.rows(places)
         return self._counted(self.surrogate.draws(rows, count, rng), rows)
 
-    def _maxima(
-        self, box: Box, count: int, outside: float, rng: Generator
-    ) -> list[dict[str, Value]]:
-        places = self._places(box, outside, rng)
-        return [places[index] for index in self._drawn(places, count, rng).argmax(axis=1)]
-
     def _places(self, box: Box, outside: float, rng: Generator) -> list[dict[str, Value]]:
         """Where maxima are looked for; `outside` is the share of even ones not bound to the box."""
         even = PLACES // 2
@@ -187,6 +193,11 @@ class Landscape:
         mean, deviation = self.surrogate.mean_and_deviation(rows)
         worth = self._counted(mean + _DEVIATIONS * deviation, rows)
         return [places[index] for index in apart(rows / self.surrogate.lengths, worth, _HOPEFUL)]
+
+
+def _different(places: Sequence[dict[str, Value]]) -> list[dict[str, Value]]:
+    """The places, each once."""
+    return list({signature(values): values for values in places}.values())
 
 
 def tamed(scores: np.ndarray, noise: float | None) -> np.ndarray:

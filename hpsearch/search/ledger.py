@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 from hpsearch.space import Box, Dimension, Interval, Range
 
@@ -80,6 +80,43 @@ def undone(box: Box, undo: Undone) -> list[LedgerRow]:
         LedgerRow(d.name, undo.box[d.name], d.range, 0, UNDO, "undone", None, reason)
         for d in box.dimensions
     ]
+
+
+def opened(rows: Sequence[LedgerRow], before: Box, space: Box) -> list[LedgerRow]:
+    """The ledger of a round that begins with limits which somebody has moved out.
+
+    Who asks to look further wants to: a range reaches beyond an end that was moved, by its declared
+    width at most, also where the newest trials alone would not have it grow there.
+
+    Args:
+        rows: What the trials have it.
+        before: The widest ranges of before.
+        space: The declared box, with the limits of now.
+    """
+    return [_opened(row, before[row.dimension], space) for row in rows]
+
+
+def _opened(row: LedgerRow, before: Range, space: Box) -> LedgerRow:
+    declared, widest = space[row.dimension], space.widest[row.dimension]
+    ranges = (row.range, before, declared, widest)
+    if not all(isinstance(range_, Interval) for range_ in ranges):
+        return row
+    now, old, first, limits = cast(tuple[Interval, Interval, Interval, Interval], ranges)
+    start, end = limits.position(old.low), limits.position(old.high)
+    width = limits.position(first.high) - limits.position(first.low)
+    further = limits.between(max(start - width, 0.0), min(end + width, 1.0))
+    grown = replace(
+        now,
+        low=min(now.low, further.low) if limits.low < old.low else now.low,
+        high=max(now.high, further.high) if limits.high > old.high else now.high,
+    )
+    if grown == now or row.previous is None:
+        return row
+    said = row.reason.partition(": ")[2]
+    decision = decision_between(row.previous, grown)
+    where = f"{grown.low:.3g} .. {grown.high:.3g}"
+    reason = f"{decision}: {said}; opened to {where}, as its limits were moved out"
+    return replace(row, range=grown, decision=decision, reason=reason)
 
 
 def decision_between(before: Range, after: Range) -> Decision:

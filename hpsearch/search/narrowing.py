@@ -11,7 +11,7 @@ from hpsearch.search import elites, posterior
 from hpsearch.search.design import SearchDesign
 from hpsearch.search.discarding import Curves
 from hpsearch.search.landscape import Landscape
-from hpsearch.search.ledger import LedgerRow, undone, unnarrowed
+from hpsearch.search.ledger import LedgerRow, opened, undone, unnarrowed
 from hpsearch.search.noise import measured_noise, noise_of
 from hpsearch.search.outcomes import Outcome, ranked
 from hpsearch.seeds import decision_seed
@@ -107,9 +107,12 @@ def narrow(
         known: What else is known.
     """
     decided = _decided(design, number, box, outcomes, known)
-    if design.undone is None:
-        return decided
-    return replace(decided, ledger=tuple(undone(box, design.undone)), prospect=None)
+    if design.undone is not None:
+        decided = replace(decided, ledger=tuple(undone(box, design.undone)), prospect=None)
+    if design.before is not None:
+        further = opened(decided.ledger, design.before, design.space)
+        decided = replace(decided, ledger=tuple(further))
+    return decided
 
 
 def _decided(

@@ -38,10 +38,12 @@ class Winner:
     Attributes:
         candidate: The finalist with the best mean, or a simpler one that is as good.
         ties: Other finalists that the paired repeats cannot tell from it, best first.
+        raced: The winner over the seeds that chose it; None where `candidate` is that.
     """
 
     candidate: Candidate
     ties: tuple[Candidate, ...]
+    raced: Candidate | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,9 @@ def measured_winner(winner: Winner, repeats: Sequence[Outcome]) -> Winner:
         repeats: Its repeats over those seeds. Where all failed, its score stays what it was.
     """
     groups = [group for group in _by_values(repeats) if group]
-    return replace(winner, candidate=_candidate(groups[0])) if groups else winner
+    if not groups:
+        return winner
+    return replace(winner, candidate=_candidate(groups[0]), raced=winner.candidate)
 
 
 def paired_difference(

@@ -113,7 +113,9 @@ def winner_text(winner: Winner, control: Control | None = None) -> str:
 
 
 def _winner(winner: Winner) -> dict[str, Any]:
-    return _candidate(winner.candidate) | {"ties": [_candidate(tie) for tie in winner.ties]}
+    ties = {"ties": [_candidate(tie) for tie in winner.ties]}
+    raced = {} if winner.raced is None else {"raced": _figures(winner.raced)}
+    return _candidate(winner.candidate) | raced | ties
 
 
 def _control(control: Control) -> dict[str, Any]:
@@ -131,6 +133,12 @@ def _difference(difference: Difference) -> dict[str, Any]:
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {
         "values": {name: plain(value) for name, value in candidate.values.items()},
+        **_figures(candidate),
+    }
+
+
+def _figures(candidate: Candidate) -> dict[str, Any]:
+    return {
         "score": candidate.score,
         "standard_error": candidate.standard_error,
         "seeds": candidate.seeds,

@@ -89,7 +89,20 @@ def test_a_narrowing_is_taken_back(low: Command) -> None:
     assert low("verify", "low", "--tracking", "none").returncode == 0
 
 
+def test_a_wish_that_no_round_has_begun_with_is_shown(low: Command) -> None:
+    """The ledger says so below its rows, and a second wish says that the first one is off."""
+    low("ranges", "low", "--undo", "2")
+    again = " ".join(low("ranges", "low", "--undo", "3").stdout.split())
+    assert again.endswith("Taking back what opened round 2, as asked before, is off.")
+    ledger = " ".join(low("ranges", "low").stdout.split())
+    assert "low: round 3 begins from the ranges of round 2; `hpsearch start low" in ledger
+
+
 MISTAKES = {
+    "limits twice": (
+        "start low --limits learning_rate=1e-6..1 --limits learning_rate=1e-7..1",
+        "--limits learning_rate=1e-7..1: learning_rate has limits already",
+    ),
     "an undo of round 1": ("ranges low --undo 1", "low: round 1 has the declared ranges"),
     "an undo of no round": ("ranges low --undo 9", "never decided; give 2 to 3"),
     "limits without a round": (

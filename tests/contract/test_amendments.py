@@ -340,6 +340,17 @@ def test_limits_open_an_edge_of_a_finished_study(database, make_study, work, set
     assert problems(database, study) == []
 
 
+def test_limits_are_looked_beyond_whatever_the_newest_trials_say(database, make_study, work):
+    """An edge that only an earlier round has named is offered, and then has to be opened."""
+    study = work(make_study(**POSTERIOR))
+    assert ledger(database, study, 3)["learning_rate"]["edge"] == "lower"
+    study = work(start(database, study, rounds=3, limits={"learning_rate": (1e-2, 10.0)}))
+    box = boxes(database, study)[3]["learning_rate"]
+    assert box.high == pytest.approx(10.0)
+    assert "as its limits were moved out" in ledger(database, study, 3)["learning_rate"]["reason"]
+    assert problems(database, study) == []
+
+
 def test_limits_need_a_round_in_which_they_count(database, make_study, work):
     """Of a search that is over they are refused, with the option that is missing."""
     study = work(make_study(**POSTERIOR))

@@ -26,8 +26,13 @@ CONTROL = {
 }
 
 
-def said(state="complete", **changes):
-    return control_lines({"state": state, "winner": WINNER, "control": CONTROL | changes})
+WIDE, NARROW = {"learning_rate": {"low": 1e-6}}, {"learning_rate": {"low": 1e-4}}
+ROUNDS = [{"ranges": WIDE}, {"ranges": NARROW}]
+
+
+def said(state="complete", rounds=ROUNDS, **changes):
+    document = {"state": state, "winner": WINNER, "rounds": rounds}
+    return control_lines(document | {"control": CONTROL | changes})
 
 
 def test_without_a_control_arm_nothing_is_said():
@@ -42,6 +47,12 @@ def test_what_narrowing_gave_is_one_line():
         "random, 300 trials: [bold]0.8030[/] ± 0.0100; narrowing gave +0.0260 "
         "(95 % interval 0.0120 .. 0.0400 over 5 common seeds)."
     )
+
+
+def test_where_no_range_moved_narrowing_gave_nothing():
+    """What the search is ahead by then comes from where it placed its trials."""
+    (line,) = said(rounds=[{"ranges": WIDE}] * 2)
+    assert "; placing trials (no range moved) gave +0.0260 (" in line
 
 
 @pytest.mark.parametrize(

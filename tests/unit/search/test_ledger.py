@@ -1,0 +1,48 @@
+"""The ledger: ranges that begin wider because somebody moved the limits out."""
+
+import pytest
+
+from hpsearch.search.ledger import LedgerRow, opened
+from hpsearch.space import Box, Choices, Dimension, Interval
+
+DECLARED = Interval(1e-4, 1e-2, "log")
+BEFORE = Box((Dimension("rate", DECLARED),))
+REASON = "narrowed: 10 elites lie in 20% of the range"
+
+
+def row(low, high):
+    now = Interval(low, high, "log")
+    return LedgerRow("rate", now, DECLARED, 10, "rule", "narrowed", None, REASON)
+
+
+def space(low, high):
+    return Box((Dimension("rate", DECLARED, Interval(low, high, "log")),))
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((1e-4, 1.0), (1e-3, 1.0)),
+        ((1e-4, 1e3), (1e-3, 1.0)),
+        ((1e-5, 1e-2), (1e-5, 3e-3)),
+        ((1e-4, 1e-2), (1e-3, 3e-3)),
+    ],
+    ids=["upper", "no further than the declared width", "lower", "not moved"],
+)
+def test_a_range_reaches_beyond_an_end_that_was_moved(limits, expected):
+    """Whatever the newest trials say of the old end; the other end stays where they have it."""
+    (found,) = opened([row(1e-3, 3e-3)], BEFORE, space(*limits))
+    assert (found.range.low, found.range.high) == pytest.approx(expected)
+    if limits == (1e-4, 1e-2):
+        assert found == row(1e-3, 3e-3)
+    else:
+        assert found.decision == "widened"
+        assert found.reason.startswith("widened: 10 elites lie in 20% of the range; opened to ")
+
+
+def test_choices_have_no_ends_to_move():
+    """Their row stays as it is."""
+    kept = Choices(("relu", "tanh"))
+    box = Box((Dimension("activation", kept),))
+    before = LedgerRow("activation", kept, kept, 10, "rule", "kept", None, "kept: all")
+    assert opened([before], box, box) == [before]
