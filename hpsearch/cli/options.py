@@ -53,6 +53,7 @@ Population = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; progress goes to stderr.")
 ]
+Csv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values, a line for each.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 StudyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of a stored study.")]
 

@@ -26,9 +26,11 @@ def ranges(
     ] = None,
     database: options.Database = DEFAULT_DATABASE,
     as_json: options.Json = False,
+    as_csv: options.Csv = False,
 ) -> None:
     """Show why every range is what it is, or take back a narrowing."""
     from hpsearch.cli.output import emit
+    from hpsearch.report.comma_separated import ranges_csv
     from hpsearch.report.tables import print_ledger
     from hpsearch.store.database import open_database
     from hpsearch.store.reading import ranges_document
@@ -47,7 +49,8 @@ def ranges(
             if line is not None:
                 console.print(line, markup=False, soft_wrap=True)
 
-    emit(ledger, as_json=as_json, people=people)
+    as_rows = (lambda: ranges_csv(ledger)) if as_csv else None
+    emit(ledger, as_json=as_json, people=people, as_csv=as_rows)
 
 
 def _pending(study: StoredStudy, ledger: list[dict[str, Any]]) -> Amendment | None:

@@ -73,7 +73,8 @@ def print_result(
         ledger: Its ledger's rows.
         commands: As they have to be typed for this database and MLflow.
     """
-    console.print(rounds_table(document["rounds"], following_rows(study, document, ledger)))
+    following = following_rows(study, document, ledger)
+    console.print(rounds_table(document["rounds"], following, console.width))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()

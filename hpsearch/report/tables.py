@@ -9,10 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hpsearch.report.bars import bars
 from hpsearch.report.discarding import below_text
 from hpsearch.report.documents import JSON, finished_trials
 from hpsearch.report.figures.table import OutcomeTable
-from hpsearch.report.numbers import score, shown_range, shown_values
+from hpsearch.report.numbers import number, score, shown_range
+
+# What the other columns of the table of rounds take of a line.
+_BESIDE_RANGES = 36
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -63,12 +67,13 @@ def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:
 
 def print_trials(console: Console, trials: Sequence[JSON]) -> None:
     """One line per trial; why trials failed or were stopped, where any were."""
-    columns = ["purpose", "number", "round", "state", "score", "epochs", "values"]
+    names = list(dict.fromkeys(name for trial in trials for name in trial["values"]))
+    columns = ["purpose", "number", "round", "state", "score", "epochs", *names]
     with_messages = any(trial["message"] for trial in trials)
     with_stops = any(below_text(trial) for trial in trials)
     further = {"below": with_stops, "message": with_messages}
     table = new_table(*columns, *(name for name, there in further.items() if there))
-    for column in table.columns[: len(columns) - 1]:
+    for column in table.columns[: len(columns) - len(names)]:
         column.no_wrap = True
     for trial in trials:
         cells = [
@@ -78,7 +83,7 @@ def print_trials(console: Console, trials: Sequence[JSON]) -> None:
             trial["state"],
             score(trial["score"]),
             str(len(trial["epochs"])),
-            shown_values(trial["values"]) or "-",
+            *(number(trial["values"][n]) if n in trial["values"] else "-" for n in names),
         ]
         below = [below_text(trial)] if with_stops else []
         message = [escape(trial["message"] or "")] if with_messages else []
@@ -96,19 +101,39 @@ def print_outcomes(console: Console, outcomes: OutcomeTable) -> None:
         console.print(note, markup=False)
 
 
-def rounds_table(rounds: Sequence[JSON], following: Sequence[JSON]) -> Table:
+def rounds_table(rounds: Sequence[JSON], following: Sequence[JSON], width: int) -> Table:
     """A line per round with its ranges; the last line says where to look next.
 
     Args:
         rounds: The rounds of the study's document.
         following: Ledger rows decided after the last round, empty before that.
+        width: Letters in a line; where there is room each range is drawn as a bar, too.
     """
     names = list(rounds[0]["ranges"]) if rounds else []
     table = new_table("round", *names, "trials", "best")
-    for r in rounds:
-        ranges = [shown_range(r["ranges"][name]) for name in names]
+    next_ = {row["dimension"]: row for row in following}
+    ranges = [
+        [*(r["ranges"][name] for r in rounds), *([next_[name]] if name in next_ else [])]
+        for name in names
+    ]
+    columns = [_beside_bars(of_one) for of_one in ranges]
+    if sum(len(cells[0]) for cells in columns) > width - _BESIDE_RANGES:
+        columns = [[shown_range(range_) for range_ in of_one] for of_one in ranges]
+    for place, r in enumerate(rounds):
         trials = f"{r['finished']}/{r['planned']}"
-        table.add_row(str(r["round"]), *ranges, trials, score(r["best_score"]))
+        cells = [column[place] for column in columns]
+        table.add_row(str(r["round"]), *cells, trials, score(r["best_score"]))
     if following:
-        table.add_row("next", *(shown_range(row) for row in following), "", "", style="dim")
+        cells = [
+            column[-1] if name in next_ else "" for name, column in zip(names, columns, strict=True)
+        ]
+        table.add_row("next", *cells, "", "", style="dim")
     return table
+
+
+def _beside_bars(ranges: Sequence[JSON]) -> list[str]:
+    """Each range in words, and behind it, one below the other, as a bar."""
+    words = [shown_range(range_) for range_ in ranges]
+    longest = max(map(len, words))
+    pairs = zip(words, bars(ranges), strict=True)
+    return [f"{text:<{longest}}  {bar}".rstrip() for text, bar in pairs]

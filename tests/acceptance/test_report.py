@@ -148,3 +148,17 @@ def test_a_shipped_study_in_a_folder_is_found_by_name(hpsearch: Command):
     assert "train-images" in done.stderr  # the study was found; it is the data that is not there
     unknown = hpsearch("start", "course/nothere")
     assert "course/search" in json.dumps(unknown.stderr)
+
+
+def test_trials_are_chosen_and_written_for_a_spreadsheet(small: Command):
+    """Conditions and --top choose, --csv writes a line for each, --json the same trials."""
+    some = ("trials", "small", "--where", "round=1", "--top", "3")
+    chosen = small.json(*some)
+    assert len(chosen) == 3
+    assert [t["score"] for t in chosen] == sorted((t["score"] for t in chosen), reverse=True)
+    head, *rows = small(*some, "--csv").stdout.splitlines()
+    assert head.startswith("purpose,number,round,state,score")
+    assert [int(row.split(",")[1]) for row in rows] == [t["number"] for t in chosen]
+    refused = small("trials", "small", "--where", "rund=1")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "did you mean 'round'?" in refused.stderr

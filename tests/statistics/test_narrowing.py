@@ -1,7 +1,8 @@
 """What narrowing promises, over 200 simulated studies of each testbed: an hour on two cores.
 
-A rate falls short only if a one-sided binomial test at 1 % rejects its target. The studies are those
-of benchmarks/narrowing.py: a file of its --results that HPSEARCH_NARROWING names is gone on with.
+A rate falls short only if a one-sided binomial test at 1 % rejects its target. The studies are
+those of benchmarks/narrowing.py: a file of its --results that HPSEARCH_NARROWING names is gone on
+with.
 """
 
 from __future__ import annotations
