@@ -6,6 +6,7 @@ and watches; it can be killed at any moment and the same command goes on where i
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ from hpsearch.errors import (
     UserError,
 )
 from hpsearch.final import open_sealed_test
+from hpsearch.forecast import Forecast, forecast
 from hpsearch.launch.fork_server import warm_up
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
@@ -139,6 +141,20 @@ class Search:
         study = amend(self.database, study, partial(wanted_change, spec=self.spec))
         self.resumed, self.amended = True, len(study.amendments) > before
         return refresh_report(self.database, study, self.spec, self._source)
+
+    def forecast(self) -> Forecast:
+        """What the study costs; nothing is begun, and a few steps are trained in another process.
+
+        Raises:
+            UserError: If its data cannot be used.
+        """
+        prepared = prepare(self.spec, self._options.data_dir)
+        workers = self._options.workers or physical_cores()
+        arguments = (self.spec, prepared, workers, self._options.population)
+        tests = self._options.open_test
+        if self._options.launcher != "local":
+            return forecast(*arguments, tests=tests)
+        return Forecast.from_document(json.loads(run_in_process(_forecast, *arguments, tests)))
 
     def _will_test(self, study: StoredStudy | None) -> bool:
         """Whether this search is to open the test split at its end."""
@@ -369,6 +385,13 @@ class _StopRequest:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.urgent = self.event.is_set()
         self.event.set()
+
+
+def _forecast(
+    spec: StudySpec, prepared: Prepared, workers: int, population: int | None, tests: bool
+) -> str:
+    """Called in a process where BLAS has one thread and the kernels are loaded."""
+    return json.dumps(forecast(spec, prepared, workers, population, tests=tests).document())
 
 
 def wanted_change(study: StoredStudy, place: Place, spec: StudySpec) -> Change | None:

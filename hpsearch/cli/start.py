@@ -69,6 +69,9 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         bool, typer.Option("--no-test", help="Leave the test split sealed.")
     ] = False,
     launcher: Annotated[Launcher, typer.Option(help="Where workers run.")] = Launcher.local,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and how long, and do nothing.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -103,6 +106,9 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         search = Search(spec, source, run_options)
         console = console_for(as_json=as_json, quiet=quiet)
     try:
+        if dry_run:
+            _plan(search, console, as_json=as_json)
+            return
         _run(search, console, options.commands(database, tracking), as_json=as_json)
     finally:
         search.close()
@@ -162,10 +168,25 @@ def find_study_file(study: str) -> Path:
     return shipped[study]
 
 
+def _plan(search: Search, console: Console, *, as_json: bool) -> None:
+    """Print what would be done; nothing is."""
+    from hpsearch.cli.output import print_json
+    from hpsearch.report.plan import plan_line
+    from hpsearch.report.summary import opening_line
+
+    with _leaving_at_ctrl_c():
+        plan = search.forecast()
+    console.print(opening_line(search.spec))
+    console.print(plan_line(plan))
+    if as_json:
+        print_json({"study": search.spec.name} | plan.document())
+
+
 def _run(search: Search, console: Console, commands: Commands, *, as_json: bool) -> None:
     from hpsearch.cli.output import print_json
     from hpsearch.errors import Interrupted
     from hpsearch.report.live import watching
+    from hpsearch.report.plan import plan_line
     from hpsearch.report.summary import print_amendment, print_opening, print_result
     from hpsearch.store.reading import ranges_document
 
@@ -174,6 +195,8 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
         print_opening(console, study, search.finished(study), resumed=search.resumed)
         if search.amended:
             print_amendment(console, study)
+        if not search.resumed and not console.quiet:
+            console.print(plan_line(search.forecast()))
     try:
         with watching(console, study.spec) as watch:
             study = search.run(study, watch)

@@ -78,16 +78,19 @@ class LocalLauncher:
 
 
 def run_in_process(
-    function: Callable[..., None],
+    function: Callable[..., str | None],
     *arguments: object,
     meanwhile: Callable[[], None] = lambda: None,
-) -> None:
+) -> str:
     """Run a function in a process of its own and wait for it.
 
     Args:
         function: What to run.
         arguments: Its arguments.
         meanwhile: Called several times a second; the process is killed if it raises.
+
+    Returns:
+        What the function returned; empty where that is None.
 
     Raises:
         UserError: With the function's own sentence, if it raised one.
@@ -107,6 +110,7 @@ def run_in_process(
         raise UserError(end.message)
     if not end.finished:
         raise HpsearchError(end.message)
+    return end.message
 
 
 def _spawn(target: Callable[..., None], *arguments: object) -> _Child:
@@ -128,7 +132,10 @@ def _end(child: _Child) -> WorkerEnd:
         kind, message = "", ""
     child.messages.close()
     how = f"killed by signal {-code}" if code and code < 0 else f"exit code {code}"
-    return WorkerEnd(message or how, mistake=kind == "mistake", finished=kind == "finished")
+    finished = kind == "finished"
+    return WorkerEnd(
+        message if finished else message or how, mistake=kind == "mistake", finished=finished
+    )
 
 
 # ------------------------------------------------------- inside the new process
@@ -142,7 +149,7 @@ def _worker_process(messages: Connection, options: WorkerOptions) -> None:
     _report(messages, lambda: until_stopped(lambda: run_worker(options, stop, parent_died), stop))
 
 
-def _call(messages: Connection, function: Callable[..., None], *arguments: object) -> None:
+def _call(messages: Connection, function: Callable[..., str | None], *arguments: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _report(messages, lambda: function(*arguments))
 
@@ -150,7 +157,7 @@ def _call(messages: Connection, function: Callable[..., None], *arguments: objec
 def _report(messages: Connection, work: Callable[[], object]) -> None:
     """Tell the parent how the work ended."""
     try:
-        work()
+        said = work()
     except UserError as error:
         _tell(messages, "mistake", str(error))
     except HpsearchError as error:
@@ -159,7 +166,7 @@ def _report(messages: Connection, work: Callable[[], object]) -> None:
         _tell(messages, "crash", f"{type(error).__name__}: {error}")
         raise
     else:
-        _tell(messages, "finished", "")
+        _tell(messages, "finished", said if isinstance(said, str) else "")
 
 
 def _tell(messages: Connection, kind: str, message: str) -> None:

@@ -22,6 +22,7 @@ from hpsearch.search.ledger import End, shut_ends
 from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
+from hpsearch.study import StudySpec
 
 
 def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: bool) -> None:
@@ -44,11 +45,16 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
             f"{done} of {trials} done."
         )
     else:
-        names = ", ".join(spec.space.names)
-        console.print(
-            f"[bold]{study.name}[/]: {plan}, {length_text(spec)} each, over {names}"
-            f"{control and f'; then {control}'}."
-        )
+        console.print(opening_line(spec))
+
+
+def opening_line(spec: StudySpec) -> str:
+    """What a study is, in rich's markup."""
+    names, control = ", ".join(spec.space.names), control_plan(spec)
+    return (
+        f"[bold]{spec.name}[/]: {rounds_text(spec)}, {length_text(spec)} each, over {names}"
+        f"{control and f'; then {control}'}."
+    )
 
 
 def print_amendment(console: Console, study: StoredStudy) -> None:

@@ -198,3 +198,16 @@ def test_times_of_a_trial_are_its_own(hpsearch: Command):
         rows = connection.execute("SELECT started, finished FROM hpsearch_trial").fetchall()
     assert len(rows) == 12
     assert all(before - 1 <= start <= end <= time.time() + 1 for start, end in rows)
+
+
+def test_a_dry_run_says_the_plan_and_does_nothing(hpsearch: Command):
+    """Two lines, or one document; no database, no MLflow, no trial."""
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    done = hpsearch("start", file, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("small: ")
+    assert second.startswith("Plan: ")
+    document = hpsearch.json("start", file, "--dry-run")
+    assert (document["study"], document["workers"] > 0) == ("small", True)
+    assert [path.name for path in hpsearch.folder.iterdir()] == ["small.toml"]
