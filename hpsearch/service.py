@@ -40,6 +40,7 @@ from hpsearch.search.sampling import check_sampler
 from hpsearch.store.amendments import amend
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
+from hpsearch.store.mirroring import mirror_progress
 from hpsearch.store.patience import Patience
 from hpsearch.store.reading import open_work, study_document
 from hpsearch.store.studies import (
@@ -57,6 +58,8 @@ from hpsearch.worker import WorkerOptions
 
 # How often the database is asked how far the search is.
 _WATCH_SECONDS = 0.2
+# How often the search asks how far the mirror is.
+_LAG_SECONDS = 2.0
 # A worker asked to stop hands its trials back within this time, or is ended.
 _STOP_SECONDS = 5.0
 # So many deaths in a row without one finished trial mean that no trial ever will.
@@ -112,6 +115,7 @@ class Search:
         self.resumed = self.amended = False
         self._watch: Watch = lambda _progress: None
         self._shown: Progress | None = None
+        self._lag = (0.0, 0)
 
     def open(self) -> StoredStudy:
         """Create the study, or find it as it was left.
@@ -280,14 +284,25 @@ class Search:
                     study = load_study(database, study.name)
                     stage = (progress.phase, progress.round)
                     continue
-                self._show(progress)
+                self._show(replace(progress, uncopied=self._uncopied(database)))
                 if is_complete(database, study.id):
                     break
                 crew.keep_up(progress.trained)
+                if self._mirror is not None:
+                    self._mirror.keep_up()
                 self._stop.event.wait(_WATCH_SECONDS)
         finally:
             self._dismiss(launcher)
         self._go_on()
+
+    def _uncopied(self, database: Database) -> int:
+        """How far the mirror lags, asked now and then."""
+        if self._mirror is None:
+            return 0
+        if time.monotonic() - self._lag[0] > _LAG_SECONDS:
+            copied, finished = mirror_progress(database, self.spec.name)
+            self._lag = (time.monotonic(), finished - copied)
+        return self._lag[1]
 
     def _test(self, database: Database, study: StoredStudy) -> None:
         """Open the test split, and show that it is being done; a wish to stop ends it."""

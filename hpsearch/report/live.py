@@ -19,6 +19,8 @@ from hpsearch.study import StudySpec
 
 # Where no screen can be redrawn, one line this often is enough to see that it lives.
 _PLAIN_SECONDS = 10.0
+# MLflow always has a few trials less than there are.
+_WORTH_A_WORD = 100
 
 
 @contextmanager
@@ -115,7 +117,8 @@ class _PlainLines:
         self._stage, self._told = stage, time.monotonic()
         unknown = seconds is None or seconds < 1 or progress.phase == "final"
         left = "" if unknown else f", about {duration(seconds or 0)} left"
-        self._console.print(f"{_headline(progress)}{left}")
+        behind = _behind(progress)
+        self._console.print(f"{_headline(progress)}{left}{behind and f', {behind}'}")
 
     def _say_away(self, outage: str) -> None:
         """In one line however long, for who looks for it in a log of last night."""
@@ -171,6 +174,7 @@ def _screen(progress: Progress, estimate: _Estimate) -> RenderableType:
         "time left unknown" if seconds is None else f"about {duration(seconds)} left",
         count(progress.workers, "worker"),
     ]
+    facts += filter(None, [_behind(progress)])
     screen = Table.grid()
     screen.add_row(f"[bold]{_headline(progress)}[/]")
     screen.add_row(ProgressBar(total=max(planned, 1), completed=finished))
@@ -195,6 +199,13 @@ def _headline(progress: Progress) -> str:
         f"round {progress.round or '-'}: {progress.finished} of {progress.planned} "
         f"trials done{best}"
     )
+
+
+def _behind(progress: Progress) -> str:
+    """How far MLflow is behind, where that is worth a word."""
+    if progress.uncopied < _WORTH_A_WORD:
+        return ""
+    return f"MLflow {count(progress.uncopied, 'trial')} behind"
 
 
 def _control_done(progress: Progress) -> str:

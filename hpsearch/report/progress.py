@@ -23,6 +23,7 @@ class Progress:
         controlled: Those of them that are finished.
         trained: All finished trials, whatever they were for.
         seconds: Since this `start` began to train.
+        uncopied: Finished trials that MLflow does not have yet; 0 where nothing is copied.
         outage: Why the database cannot be asked just now; the rest is then as it was before.
     """
 
@@ -39,4 +40,5 @@ class Progress:
     controlled: int
     trained: int
     seconds: float
+    uncopied: int = 0
     outage: str | None = None

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import IO
 
 from hpsearch.store.database import Database
@@ -15,6 +17,12 @@ from hpsearch.tracking.destination import DATABASE_VARIABLE, TRACKING_VARIABLE
 
 # How often the search is told how far the mirror is.
 _WATCH_SECONDS = 0.2
+# Pauses before it is started again double from the first to the second.
+_PAUSE_SECONDS = (1.0, 60.0)
+# How often one that is to finish may die.
+_MOST_DEATHS = 3
+# Exit codes that it ends with by itself; see mirror.py.
+_OWN_ENDS = {0, 2, 3}
 # A mirror asked to leave finishes the run at hand within this time, or is ended.
 _STOP_SECONDS = 5.0
 
@@ -22,14 +30,17 @@ _STOP_SECONDS = 5.0
 class Mirror:
     """The process that copies a study to MLflow; it ends by itself when its input does.
 
+    One that dies is started again; what it left half-written its successor makes anew.
+
     Args:
-        process: The process; its standard input is its leash.
-        said: The file its standard error goes to: a pipe that nobody reads fills up.
+        addresses: Of the study's database and of MLflow, by the variables that hold them.
+        study: The study's name.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-        self._process = process
-        self._said = said
+    def __init__(self, addresses: Mapping[str, str], study: str) -> None:
+        self._addresses, self._study = dict(addresses), study
+        self._pause, self._born = _PAUSE_SECONDS[0], time.monotonic()
+        self._process, self._said = self._spawned()
 
     @classmethod
     def start(cls, database: str, tracking: str, study: str) -> Mirror | None:
@@ -46,17 +57,36 @@ class Mirror:
         if tracking == "none":
             return None
         # Addresses may hold passwords, and everybody on a machine may read command lines.
-        addresses = {DATABASE_VARIABLE: database, TRACKING_VARIABLE: tracking}
+        return cls({DATABASE_VARIABLE: database, TRACKING_VARIABLE: tracking}, study)
+
+    def keep_up(self) -> None:
+        """Start it again where it has died; asked often, it waits longer after every death."""
+        if not self._has_died() or time.monotonic() - self._born < self._pause:
+            return
+        self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
+        self._begin_again()
+
+    def _has_died(self) -> bool:
+        """Whether it ended otherwise than it ends by itself."""
+        return self._process.poll() not in {None, *_OWN_ENDS}
+
+    def _begin_again(self) -> None:
+        self._said.close()
+        self._born = time.monotonic()
+        self._process, self._said = self._spawned()
+
+    def _spawned(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        """The process, and the file its errors go to: a pipe that nobody reads fills up."""
         said = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process, see end()
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "hpsearch.tracking.mirror", "--study", study],
+            [sys.executable, "-m", "hpsearch.tracking.mirror", "--study", self._study],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            env=os.environ | addresses,
+            env=os.environ | self._addresses,
             start_new_session=True,  # Ctrl-C is for `start`, which then tells the mirror
         )
-        return cls(process, said)
+        return process, said
 
     def finish(
         self, database: Database, study: str, watch: Callable[[int, int], None]
@@ -71,15 +101,22 @@ class Mirror:
         Returns:
             What the mirror said if it could not finish, else None.
         """
+        self._finished(database, study, watch)
+        for _ in range(_MOST_DEATHS):
+            if not self._has_died():
+                break
+            self._begin_again()
+            self._finished(database, study, watch)
+        return None if self._process.returncode == 0 else self._last_words()
+
+    def _finished(self, database: Database, study: str, watch: Callable[[int, int], None]) -> None:
+        """Tell the process that nothing more will come, and wait until it has ended."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         while self._process.poll() is None:
             watch(*mirror_progress(database, study))
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_WATCH_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        return None if self._process.returncode == 0 else self._last_words()
 
     def end(self) -> None:
         """Let it finish the run at hand and leave; doing it again does nothing."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,10 +13,11 @@ import pytest
 
 from hpsearch.store.database import open_database
 from hpsearch.store.mirroring import read_mirror, write_mirror
-from hpsearch.tracking import client
+from hpsearch.tracking import client, process
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.process import Mirror
 from hpsearch.tracking.ui import find_experiment
+from tests.contract.mirror.conftest import check_whole
 
 # Nobody listens on port 1.
 SECRET = "planted5ecret"  # noqa: S105 - planted, to be searched for
@@ -116,6 +118,33 @@ def test_addresses_come_by_the_environment(searched, mirrors, mlflow_copy):
     assert "sqlite" not in command
     assert mirror.finish(searched, "small", _progress) is None
     assert read_mirror(searched, 1).destination == mlflow_copy
+
+
+def test_a_mirror_that_died_is_started_again(searched, mirrors, mlflow_copy, monkeypatch):
+    """Killed at any time: while the search goes on, and when it is told to finish."""
+    monkeypatch.setattr(process, "_PAUSE_SECONDS", (0.0, 0.0))
+    mirror = mirrors(searched.url, mlflow_copy, "small")
+    first = mirror._process
+    first.kill()
+    first.wait()
+    mirror.keep_up()
+    assert mirror._process.pid != first.pid
+    second = mirror._process
+    second.kill()
+    assert mirror.finish(searched, "small", _progress) is None
+    assert second.returncode == -signal.SIGKILL
+    check_whole(searched, mlflow_copy)
+
+
+def test_a_mirror_that_was_refused_is_not_started_again(searched, mirrors):
+    """What the user gave is wrong, so the next one would say the same."""
+    mirror = mirrors(searched.url, "sqlite:////nowhere/mlflow.db", "small")
+    mirror._process.stdin.close()
+    assert mirror._process.wait(60) == 2
+    refused = mirror._process
+    mirror.keep_up()
+    assert mirror._process is refused
+    assert "does not exist" in mirror.finish(searched, "small", _progress)
 
 
 def test_a_talkative_mirror_does_not_hang(searched, mirrors, mlflow_copy, monkeypatch):
