@@ -16,6 +16,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sealed import open_test_rows
 from hpsearch.data.sources import check_test_rows
 from hpsearch.errors import DatabaseUnavailableError, LeaseLostError, UserError
+from hpsearch.model import TrainedModel
 from hpsearch.nn.examples import Examples
 from hpsearch.nn.training import Member, TrainedMember, evaluate, train
 from hpsearch.search.selection import mean_interval
@@ -34,6 +35,8 @@ from hpsearch.worker import checked_data, machine_fingerprint
 TEST_METRIC = "test_accuracy"
 # The figure is their mean: a single training is partly the luck of its seed.
 TRAININGS = 5
+# Training rows that are kept with its network, to show what one looks like.
+_EXAMPLES = 2
 
 
 def open_sealed_test(
@@ -120,15 +123,30 @@ def _open(
     if not all(member.diverged for member in members):
         test = open_test_rows(study.spec, data_dir, prepared)
         scores, rows = [_score(settings, member, test) for member in members], len(test)
-    result = _figure(opening, scores, rows)
+    result, ended = _figure(opening, scores, rows), final_result(members[0], scores[0])
+    model = None if members[0].diverged else _model(settings, members[0], prepared)
     try:
-        finish_opening(database, opening, result, final_result(members[0], scores[0]))
+        finish_opening(database, opening, result, ended, model)
     except LeaseLostError as error:
         # Another process has taken the same opening up. If it was faster the figure is there.
         if again or test_figure(database, study.id) is None:
             raise LeaseLostError(
                 f"{study.name}: {error}; `hpsearch show {study.name}` will have its figure"
             ) from error
+
+
+def _model(settings: TrialSettings, member: TrainedMember, prepared: Prepared) -> bytes:
+    """The network with all it takes to use it, as it is kept."""
+    scaled = prepared.training().x[:_EXAMPLES]
+    trained = TrainedModel(
+        settings=settings,
+        parameters=member.parameters,
+        scaling=prepared.scaling,
+        features=prepared.features,
+        classes=prepared.classes,
+        example=prepared.scaling.undone(scaled),
+    )
+    return trained.to_bytes()
 
 
 def train_final(

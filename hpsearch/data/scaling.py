@@ -59,6 +59,12 @@ class Scaling:
                     )
         return result
 
+    def undone(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Scaled rows as they were before, up to rounding: (rows, features) float64."""
+        rows: NDArray[np.float64] = np.asarray(x, np.float64) * np.array(self.divisor)
+        rows += np.array(self.offset)
+        return rows
+
     def document(self) -> dict[str, Any]:
         """JSON form; `Scaling.from_document` reads it back equal."""
         return {"kind": self.kind, "offset": list(self.offset), "divisor": list(self.divisor)}

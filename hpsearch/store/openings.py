@@ -110,9 +110,13 @@ def unfinished_opening(connection: Connection, study_id: int) -> Row[Any] | None
 
 
 def finish_opening(
-    database: Database, opening: Opening, result: Mapping[str, Any], trial: TrialResult
+    database: Database,
+    opening: Opening,
+    result: Mapping[str, Any],
+    trial: TrialResult,
+    model: bytes | None = None,
 ) -> None:
-    """Write the test figure and the final trial, both or neither.
+    """Write the test figure, the final trial and its network, all or nothing.
 
     Raises:
         LeaseLostError: If another process has taken the opening up meanwhile.
@@ -124,6 +128,7 @@ def finish_opening(
             # A connection that broke may have broken after the commit.
             if not again or not _says(connection, opening, text):
                 _finish(connection, database.storage, opening, text, trial)
+                _keep(connection, opening, model)
 
     database.call_knowing(finish)
 
@@ -145,6 +150,31 @@ def _finish(
         .where(tables.round_.c.id == opening.claim.round_id)
         .values(state=tables.RoundState.CLOSED, closed=when)
     )
+
+
+def _keep(connection: Connection, opening: Opening, model: bytes | None) -> None:
+    mine = tables.opening.c.id == opening.id
+    connection.execute(update(tables.opening).where(mine).values(model=model))
+
+
+@retried
+def final_model(database: Database, study_id: int) -> tuple[int, bytes] | None:
+    """The network that the newest figure is of, with the number of its opening.
+
+    Returns:
+        None where there is none: the test split is sealed, the network diverged, or it was
+        tested before networks were kept.
+    """
+    columns = tables.opening.c
+    newest = (
+        select(columns.number, columns.model)
+        .where(columns.study_id == study_id, columns.finished.is_not(None))
+        .order_by(columns.number.desc())
+        .limit(1)
+    )
+    with database.reading() as connection:
+        row = connection.execute(newest).one_or_none()
+    return None if row is None or row.model is None else (row.number, row.model)
 
 
 def _says(connection: Connection, opening: Opening, text: str) -> bool:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 )
 
 # The newest migration; a test holds it equal to the head of `migrations/versions`.
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 VERSION_TABLE = "hpsearch_alembic_version"
 
 
@@ -229,6 +230,7 @@ opening = Table(
     Column("opened", Double, nullable=False),
     Column("result", Text),
     Column("finished", Double),
+    Column("model", LargeBinary),  # the first of the networks that were tested
     UniqueConstraint("study_id", "number", name="hpsearch_test_opening_once"),
 )
 

@@ -11,7 +11,8 @@ from hpsearch.seeds import Purpose
 from hpsearch.store import mirroring
 from hpsearch.store.database import Database
 from hpsearch.store.mirroring import RoundRow
-from hpsearch.store.reading import elite_numbers
+from hpsearch.store.openings import final_model
+from hpsearch.store.reading import elite_numbers, study_document
 from hpsearch.store.studies import load_study
 from hpsearch.store.workers import live_workers
 from hpsearch.study import FigureName
@@ -76,6 +77,7 @@ class StudyCopy:
         self._signature: object = None
         self._drawn: dict[FigureName, int] = {}  # of how many rounds, when it is as it will stay
         self._figures: dict[str, bytes] = {}
+        self._registered: int | None = None  # the opening whose network is there
         self._row_written = 0.0
         self._finished = 0  # finished trials at the last look
         self._added = 0
@@ -123,6 +125,7 @@ class StudyCopy:
             # Before the confirmation is over: nobody waits for the drawing then.
             if not stopped():
                 self._attach_figures(experiment, root)
+                self._register_model(experiment, root)
             self._signature = signature
         self._tell()
 
@@ -177,6 +180,15 @@ class StudyCopy:
             self._drawn |= dict.fromkeys(new, rounds)
         for name, picture in self._figures.items():
             experiment.write_bytes(root, name, picture)
+
+    def _register_model(self, experiment: Experiment, root: KnownRun) -> None:
+        """The network that was tested, once; a newer one is another version."""
+        tested = final_model(self._database, self._study.id)
+        if tested is None or tested[0] == self._registered:
+            return
+        document = study_document(self._database, self._study)
+        experiment.register(root, document, *tested)
+        self._registered = tested[0]
 
     def _opened(self) -> Experiment:
         self._file = file_identity(self._tracking_uri)

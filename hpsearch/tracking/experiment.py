@@ -18,6 +18,7 @@ from hpsearch.tracking.content import (
     RunContent,
 )
 from hpsearch.tracking.destination import sqlite_file
+from hpsearch.tracking.registry import register
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -193,6 +194,10 @@ class Experiment:
             path.write_bytes(content)
             self._client.log_artifact(run.run_id, str(path), str(PurePosixPath(name).parent))
         run.files[name] = digest
+
+    def register(self, run: KnownRun, study: dict[str, Any], opening: int, model: bytes) -> None:
+        """A version of the study's model, with the network that was tested; see `register`."""
+        register(self._client, run.run_id, self._origin, study, opening, model)
 
     def _create(self, content: RunContent, parent: KnownRun | None) -> KnownRun:
         tags = {KEY_TAG: content.key, KIND_TAG: content.kind, ORIGIN_TAG: self._origin}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -97,6 +98,25 @@ def note(study: JSON, ledger: Sequence[JSON]) -> str:
     ]
     parts += ["", "The reason for every range is in the artifact `ledger.md`."]
     return "\n".join(parts)[:_LONGEST_NOTE]
+
+
+def ledger_table(ledger: Sequence[JSON]) -> str:
+    """The whole ledger as MLflow keeps a table, which its pages show as one.
+
+    MLflow's own `log_table` adds to what is there; a ledger is written anew.
+    """
+    columns = ["round", "dimension", "range", "decision", "edge", "elites", "reason"]
+    data = [[_range(row) if name == "range" else row[name] for name in columns] for row in ledger]
+    return json.dumps({"columns": columns, "data": data})
+
+
+def system_tags(machines: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What the results' bits depend on: `system/numpy`, of a second machine `system2/numpy`."""
+    return {
+        f"system{number if number > 1 else ''}/{key}": value
+        for number, machine in enumerate(machines, start=1)
+        for key, value in machine.items()
+    }
 
 
 def ledger_markdown(study: JSON, ledger: Sequence[JSON]) -> str:

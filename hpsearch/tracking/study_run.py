@@ -10,6 +10,7 @@ from hpsearch.store.database import Database
 from hpsearch.store.mirroring import rounds_after
 from hpsearch.store.reading import ranges_document, study_document, trials_document
 from hpsearch.store.studies import StoredStudy, load_study
+from hpsearch.store.workers import machines
 from hpsearch.study import FigureName
 from hpsearch.tracking import overview
 from hpsearch.tracking.content import milliseconds
@@ -17,6 +18,9 @@ from hpsearch.tracking.experiment import Experiment, KnownRun
 
 # The folder of figures among the artifacts.
 _FIGURES = "figures"
+# MLflow shows as tables what this tag names.
+_TABLE = "ledger_table.json"
+_TABLES = {"mlflow.loggedArtifacts": json.dumps([{"path": _TABLE, "type": "table"}])}
 # Those that show the winner or what it scored.
 _OF_THE_END: set[FigureName] = {"boxes", "progress", "finalists"}
 _AFTER_THE_SEARCH = (Purpose.CONFIRMATION, Purpose.CONTROL)
@@ -41,9 +45,11 @@ def update(
     opened, closed = _moments(database, study)
     experiment.log(run, overview.range_measurements(ledger, opened))
     experiment.log(run, overview.score_measurements(document, closed))
-    experiment.set_tags(run, overview.study_tags(document, ledger))
+    facts = overview.system_tags(machines(database, study.id))
+    experiment.set_tags(run, overview.study_tags(document, ledger) | facts | _TABLES)
     experiment.write_file(run, "study.toml", study.source)
     experiment.write_file(run, "ledger.json", json.dumps(ledger, indent=2) + "\n")
+    experiment.write_file(run, _TABLE, overview.ledger_table(ledger))
     experiment.write_file(run, "ledger.md", overview.ledger_markdown(document, ledger))
     if study.completed is None:
         experiment.set_status(run, "RUNNING")

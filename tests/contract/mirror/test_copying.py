@@ -8,13 +8,16 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import update
 
 from hpsearch.final import open_sealed_test
+from hpsearch.model import TrainedModel
 from hpsearch.report.figures.drawing import draw
 from hpsearch.report.figures.material import Material
 from hpsearch.store import tables
+from hpsearch.store.openings import final_model
 from hpsearch.store.reading import elite_numbers, open_work
 from hpsearch.store.studies import load_study
 from hpsearch.tracking import copying
@@ -38,9 +41,12 @@ from tests.contract.mirror.conftest import (
 
 WRITES = {
     "create_experiment",
+    "create_model_version",
+    "create_registered_model",
     "create_run",
     "delete_run",
     "log_artifact",
+    "log_artifacts",
     "log_batch",
     "log_text",
     "restore_experiment",
@@ -115,10 +121,33 @@ def test_study_run_tells_ranges_winner_and_test(searched, tracking):
         "study.toml",
         "ledger.json",
         "ledger.md",
+        "ledger_table.json",
+        "model",
         "figures",
     }
     experiment = client.get_experiment(report.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+@SLOW_OVER_HTTP
+def test_the_tested_network_is_registered_once(searched, tracking):
+    """A version under the study's name, with its figures; it predicts as the network does."""
+    from mlflow import pyfunc, set_tracking_uri
+
+    runs = {sync(searched.url, "small", tracking).run_id for _ in range(2)}
+    known = connect(tracking).search_model_versions("name='small'")
+    (version,) = [version for version in known if version.run_id in runs]
+    trials, _, document = documents(searched)
+    assert json.loads(version.tags["test_accuracy"]) == document["test"]["score"]
+    assert json.loads(version.tags["winner_score"]) == document["winner"]["score"]
+    _, content = final_model(searched, load_study(searched, "small").id)
+    own = TrainedModel.from_bytes(content)
+    set_tracking_uri(tracking)
+    loaded = pyfunc.load_model(f"models:/small/{version.version}")
+    rows = np.random.default_rng(0).normal(size=(100, own.features))
+    assert loaded.predict(rows).tolist() == own.predict(rows).tolist()
+    (final,) = [trial for trial in trials if trial["purpose"] == "final"]
+    assert own.settings.training.learning_rate == final["values"]["learning_rate"]
 
 
 @SLOW_OVER_HTTP
