@@ -176,8 +176,8 @@ def _plan(search: Search, console: Console, *, as_json: bool) -> None:
 
     with _leaving_at_ctrl_c():
         plan = search.forecast()
-    console.print(opening_line(search.spec))
-    console.print(plan_line(plan))
+    console.print(opening_line(search.spec), soft_wrap=True)
+    console.print(plan_line(plan), soft_wrap=True)
     if as_json:
         print_json({"study": search.spec.name} | plan.document())
 
@@ -196,7 +196,7 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
         if search.amended:
             print_amendment(console, study)
         if not search.resumed and not console.quiet:
-            console.print(plan_line(search.forecast()))
+            console.print(plan_line(search.forecast()), soft_wrap=True)
     try:
         with watching(console, study.spec) as watch:
             study = search.run(study, watch)
