@@ -19,8 +19,8 @@ from hpsearch.study import StudySpec
 
 # Where no screen can be redrawn, one line this often is enough to see that it lives.
 _PLAIN_SECONDS = 10.0
-# MLflow always has a few trials less than there are.
-_WORTH_A_WORD = 100
+# MLflow always has a few trials less than there are, and takes some seconds to begin.
+_WORTH_A_WORD, _BEGUN_SECONDS = 100, 30.0
 
 
 @contextmanager
@@ -203,7 +203,7 @@ def _headline(progress: Progress) -> str:
 
 def _behind(progress: Progress) -> str:
     """How far MLflow is behind, where that is worth a word."""
-    if progress.uncopied < _WORTH_A_WORD:
+    if progress.uncopied < _WORTH_A_WORD or progress.seconds < _BEGUN_SECONDS:
         return ""
     return f"MLflow {count(progress.uncopied, 'trial')} behind"
 

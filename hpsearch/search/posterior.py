@@ -115,7 +115,8 @@ class _Found:
         effect = self.landscape.effect(self.dimension.name)
         declared = self.landscape.declared[self.dimension.name]
         if effect < _EFFECT:
-            return _Decided(declared, None, "no evidence that it matters")
+            again = "" if declared == self.dimension.range else ", so the declared range again"
+            return _Decided(declared, None, f"no evidence that it matters{again}")
         if isinstance(declared, Choices):
             return self._choices(declared)
         return self._interval(tail)
