@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hpsearch.errors import TrackingError
-from hpsearch.tracking.destination import is_server, sqlite_file
+from hpsearch.tracking.destination import folder, is_server, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Folders are no longer extended by MLflow, which asks whoever uses one to say so.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -71,14 +73,16 @@ def looking(tracking_uri: str) -> Iterator[MlflowClient | None]:
         TrackingError: If there is no room for the copy.
     """
     os.environ.update(_QUIET | _IMPATIENT)
-    path = sqlite_file(tracking_uri)
-    if path is None:
+    path, place = sqlite_file(tracking_uri), folder(tracking_uri)
+    if place is not None and not place.is_dir():
+        yield None
+    elif path is None:
         yield _connected(tracking_uri)
     elif not path.exists():
         yield None
     else:
-        with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
-            copy = Path(folder) / "mlflow.db"
+        with tempfile.TemporaryDirectory(prefix="hpsearch-") as home:
+            copy = Path(home) / "mlflow.db"
             _check_room(path, copy.parent)
             _copy_of(path, copy)
             yield _connected(f"sqlite:///{copy}")

@@ -111,10 +111,10 @@ def round_content(study: str, row: RoundRow) -> RunContent:
     search = row.purpose == Purpose.SEARCH
     return RunContent(
         key=round_key(study, row.purpose, row.number),
-        name=f"round {row.number}" if search else row.purpose,
+        name=f"round {row.number}" if search else str(row.purpose),
         kind="round",
         start=milliseconds(row.opened),
-        tags={"purpose": row.purpose} | ({"round": str(row.number)} if search else {}),
+        tags={"purpose": str(row.purpose)} | ({"round": str(row.number)} if search else {}),
     )
 
 

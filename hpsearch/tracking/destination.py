@@ -13,6 +13,7 @@ DATABASE_VARIABLE = "HPSEARCH_DATABASE"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 
 _SERVERS = {"http", "https", "databricks"}
+_FOLDERS = {"", "file"}
 _DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 _DEFAULT_PORT = {"postgresql": 5432}
 
@@ -54,15 +55,21 @@ def check_destination(database_url: str, tracking_uri: str) -> None:
         )
     if not _is_address(tracking_uri):
         raise TrackingError(
-            f"{option}: not an address MLflow takes; write sqlite:///mlflow.db or http://HOST:PORT"
+            f"{option}: not an address MLflow takes; write sqlite:///mlflow.db, http://HOST:PORT "
+            "or a folder"
         )
     if _is_address(database_url) and _place(database_url) == _place(tracking_uri):
         raise TrackingError(
             f"{option}: is the --database too; MLflow needs one of its own, "
             "such as sqlite:///mlflow.db"
         )
-    path = sqlite_file(tracking_uri)
-    if path is not None and path.is_dir():
+    place = folder(tracking_uri)
+    if place is not None and place.exists() and not place.is_dir():
+        raise TrackingError(
+            f"{option}: is a file; write sqlite:///{tracking_uri} if it is MLflow's"
+        )
+    path = sqlite_file(tracking_uri) or place
+    if path is not None and path != place and path.is_dir():
         raise TrackingError(f"{option}: is a folder; name a file in it")
     if path is not None and not path.parent.is_dir():
         raise TrackingError(f"{option}: the folder {path.parent} does not exist; make it first")
@@ -71,6 +78,13 @@ def check_destination(database_url: str, tracking_uri: str) -> None:
 def is_server(tracking_uri: str) -> bool:
     """Whether an MLflow server answers there, rather than a database."""
     return _backend(tracking_uri) in _SERVERS
+
+
+def folder(tracking_uri: str) -> Path | None:
+    """The folder of a `file:` address or a path, resolved; None for every other address."""
+    if not tracking_uri or _backend(tracking_uri) not in _FOLDERS:
+        return None
+    return Path(unquote(urlsplit(tracking_uri).path)).expanduser().resolve()
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
@@ -106,7 +120,7 @@ def _backend(address: str) -> str:
 def _is_address(address: str) -> bool:
     """Whether it can be taken apart and is of a kind that is known here."""
     try:
-        known = _backend(address) in _SERVERS | _DATABASES
+        known = bool(address) and _backend(address) in _SERVERS | _DATABASES | _FOLDERS
         _ = urlsplit(address).port
     except ValueError:  # a port that is no number, half a bracket
         return False

@@ -109,11 +109,14 @@ SLOW_OVER_HTTP = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=["sqlite", "http"])
-def tracking(request, mlflow_copy):
-    """An empty tracking store, of either kind."""
+@pytest.fixture(params=["sqlite", "http", pytest.param("folder", marks=pytest.mark.slow)])
+def tracking(request, mlflow_copy, tmp_path):
+    """An empty tracking store, of each kind."""
     if request.param == "sqlite":
         yield mlflow_copy
+        return
+    if request.param == "folder":
+        yield f"{tmp_path}/mlruns"
         return
     uri = request.getfixturevalue("server")
     yield uri

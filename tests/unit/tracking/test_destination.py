@@ -5,6 +5,7 @@ import pytest
 from hpsearch.errors import TrackingError
 from hpsearch.tracking.destination import (
     check_destination,
+    folder,
     is_server,
     redacted,
     sqlite_file,
@@ -27,9 +28,9 @@ def test_one_database_for_both_is_refused(database, tracking):
         check_destination(database, tracking)
 
 
-@pytest.mark.parametrize("tracking", ["mlruns", "file:///tmp/mlruns", "ftp://host", ""])
+@pytest.mark.parametrize("tracking", ["ftp://host", "mysqlite:///a", ""])
 def test_what_mlflow_does_not_take_is_refused(tracking):
-    """Folders and unknown schemes are told apart before anything is written."""
+    """Before anything is written."""
     with pytest.raises(TrackingError, match="not an address MLflow takes"):
         check_destination("sqlite:///hpsearch.db", tracking)
 
@@ -47,6 +48,19 @@ def test_missing_folder_is_named(tmp_path):
         check_destination("sqlite:///hpsearch.db", f"sqlite:///{tmp_path}/none/mlflow.db")
     with pytest.raises(TrackingError, match="is a folder"):
         check_destination("sqlite:///hpsearch.db", f"sqlite:///{tmp_path}")
+
+
+def test_folders_are_told_from_files(tmp_path):
+    """A path and a file: address name a folder, which may not be there yet; a file is none."""
+    for tracking in (f"{tmp_path}/mlruns", f"file://{tmp_path}/mlruns"):
+        check_destination("sqlite:///hpsearch.db", tracking)
+        assert folder(tracking) == tmp_path / "mlruns"
+    (tmp_path / "mlflow.db").touch()
+    with pytest.raises(TrackingError, match="is a file; write sqlite:///"):
+        check_destination("sqlite:///hpsearch.db", f"{tmp_path}/mlflow.db")
+    with pytest.raises(TrackingError, match="does not exist"):
+        check_destination("sqlite:///hpsearch.db", f"{tmp_path}/none/mlruns")
+    assert folder("sqlite:///mlflow.db") is None
 
 
 def test_good_addresses_pass(tmp_path):
