@@ -165,6 +165,9 @@ FigureName = Literal[
     "accuracy-curves",
     "panels",
     "layers",
+    "importance",
+    "parallel-coordinates",
+    "slice",
     "table",
 ]
 

@@ -99,6 +99,21 @@ def suggest(
     return [_decoded(study.ask(distributions).params, box) for _ in range(count)]
 
 
+def optuna_study(box: Box, outcomes: Sequence[Outcome]) -> optuna.Study:
+    """A study of Optuna's with these trials, in memory; what has no score is pruned there.
+
+    Args:
+        box: Holds the values of all of them.
+        outcomes: The trials.
+    """
+    import optuna
+
+    distributions = {d.name: distribution(d.range) for d in box.dimensions}
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([_frozen(o, distributions) for o in outcomes if not o.failed])
+    return study
+
+
 def distribution(range_: Range) -> optuna.distributions.BaseDistribution:
     """Optuna's form of a range; an option that is a list or a table stands there as its label."""
     from optuna import distributions

@@ -37,7 +37,7 @@ def test_the_page_alone(small: Command):
     assert (done.returncode, done.stdout.split()) == (0, ["pages/small.html"])
     text = (small.folder / "pages/small.html").read_text()
     assert [p.name for p in (small.folder / "pages").iterdir()] == ["small.html"]
-    assert text.count('<img src="data:image/') == 5
+    assert text.count('<img src="data:image/') == 8
     assert len(text) < 3_000_000
 
 

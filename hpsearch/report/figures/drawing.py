@@ -19,6 +19,7 @@ from hpsearch.report.figures.funnel import funnel
 from hpsearch.report.figures.layers import layers
 from hpsearch.report.figures.loss_curves import loss_curves
 from hpsearch.report.figures.material import Material
+from hpsearch.report.figures.optuna_views import importance, parallel_coordinates, slices
 from hpsearch.report.figures.panels import panels
 from hpsearch.report.figures.progress import progress
 from hpsearch.report.figures.table import outcome_table
@@ -36,6 +37,9 @@ PICTURES: dict[FigureName, Callable[[Material], Figure]] = {
     "accuracy-curves": accuracy_curves,
     "panels": panels,
     "layers": layers,
+    "importance": importance,
+    "parallel-coordinates": parallel_coordinates,
+    "slice": slices,
     "control": control,
 }
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _LARGEST_SVG = 300_000
 # Rows of the table of trials; `hpsearch trials --csv` has them all.
 _MOST_TRIALS = 20
+# Shown of every search, whatever the study file names.
+_OPTUNAS: tuple[FigureName, ...] = ("importance", "slice", "parallel-coordinates")
 # The answer first, then how it was found.
 _SECTIONS = (
     "Winner",
@@ -97,6 +99,12 @@ CAPTIONS: dict[FigureName, str] = {
     "accuracy-curves": "The accuracy of every trial.",
     "panels": "Training accuracy by one of the dimensions.",
     "layers": "What the layers looked like.",
+    "importance": (
+        "How much of the scores' variance each dimension explains, over all that was tried, "
+        "the worst trials too (fANOVA, by Optuna)."
+    ),
+    "parallel-coordinates": "Every trial as a line through its values (by Optuna).",
+    "slice": "The scores over each dimension (by Optuna).",
 }
 
 
@@ -198,7 +206,9 @@ def _reasons(ledger: Sequence[JSON], rounds: int) -> dict[str, list[tuple[str, s
 
 def _pictures(material: Material) -> list[Picture]:
     """The study's figures, of which some may have nothing to show yet."""
-    found = [_picture(material, name) for name in material.spec.figures if name != "table"]
+    wanted = [name for name in material.spec.figures if name != "table"]
+    further = [name for name in _OPTUNAS if name not in wanted and not material.spec.is_grid]
+    found = [_picture(material, name) for name in (*wanted, *further)]
     return [picture for picture in found if picture is not None]
 
 

@@ -2,12 +2,14 @@
 
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.figures.boxes import boxes
 from hpsearch.report.figures.finalists import finalists, raced
 from hpsearch.report.figures.funnel import funnel
 from hpsearch.report.figures.material import Material
+from hpsearch.report.figures.optuna_views import importance, parallel_coordinates, slices
 from hpsearch.report.figures.progress import progress
 
 SPACE = {
@@ -239,3 +241,29 @@ def test_nothing_confirmed_is_a_reason(make_spec, trials):
     unconfirmed = make_spec(space=SPACE, confirmation={"finalists": 0})
     with pytest.raises(CannotDrawError, match="nothing is confirmed"):
         finalists(Material.of(unconfirmed, trials))
+
+
+# --------------------------------------------------------------- Optuna's views
+
+
+@pytest.mark.parametrize("view", [importance, parallel_coordinates, slices])
+def test_optuna_draws_its_views_of_the_search(searched, view):
+    """All dimensions are there by name, and nothing of pyplot's stays open."""
+    from matplotlib import pyplot as plt
+    from matplotlib import rcParams
+
+    before = dict(rcParams)
+    figure = view(searched)
+    texts = {text.get_text() for ax in figure.axes for text in ax.findobj(Text)}
+    assert texts >= set(SPACE)
+    assert plt.get_fignums() == []
+    assert dict(rcParams) == before
+
+
+def test_equal_scores_have_no_importance(make_spec, make_trial):
+    """There is nothing to explain; one line says so."""
+    trials = [
+        make_trial(n, {"learning_rate": 1e-3 + n * 1e-5, "weight_decay": 1e-6}) for n in range(12)
+    ]
+    with pytest.raises(CannotDrawError, match="scores that differ"):
+        importance(Material.of(make_spec(), trials))
