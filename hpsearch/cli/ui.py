@@ -26,8 +26,15 @@ def ui(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.")
     ] = False,
+    optuna: Annotated[
+        bool, typer.Option("--optuna", help="Optuna's dashboard instead, on the same database.")
+    ] = False,
 ) -> None:
     """Start MLflow's dashboard on 127.0.0.1 and open it in a browser."""
+    if optuna:
+        with _ended_by_signals():
+            _show_optunas(name, database, port, browser=not no_browser)
+        return
     from hpsearch.tracking.destination import check_destination, is_server
     from hpsearch.tracking.ui import free_port
 
@@ -88,6 +95,26 @@ def _show(
             typer.launch(url)
         if dashboard.process is not None:
             typer.echo("Ctrl-C ends it.", err=True)
+        dashboard.wait()
+    finally:
+        dashboard.stop()
+
+
+def _show_optunas(name: str | None, database: str, port: int, *, browser: bool) -> None:
+    """Serve Optuna's dashboard until it ends or this process is asked to."""
+    from hpsearch.store.database import open_database
+    from hpsearch.store.studies import load_study
+    from hpsearch.tracking.optuna_ui import start_optuna_ui
+
+    with closing(open_database(database)) as store:
+        if name is not None:
+            load_study(store, name)
+    dashboard = start_optuna_ui(database, port)
+    try:
+        typer.echo(dashboard.url)
+        if browser:
+            typer.launch(dashboard.url)
+        typer.echo("Ctrl-C ends it.", err=True)
         dashboard.wait()
     finally:
         dashboard.stop()

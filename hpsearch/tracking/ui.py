@@ -24,7 +24,7 @@ from hpsearch.store.studies import load_study
 from hpsearch.tracking.client import quiet_environment
 from hpsearch.tracking.destination import is_server, redacted, without_login
 
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
 # Importing MLflow's server takes 3 to 10 s here; a busy machine may need far longer.
 _START_SECONDS = 90.0
 _POLL_SECONDS = 0.1
@@ -75,9 +75,9 @@ def start_ui(tracking_uri: str, experiment_id: str | None, port: int = 5000) -> 
     port = free_port(port)
     with tempfile.TemporaryFile() as said:
         process = _start_server(tracking_uri, port, said)
-        dashboard = Dashboard(page(f"http://{_HOST}:{port}", experiment_id), process)
+        dashboard = Dashboard(page(f"http://{HOST}:{port}", experiment_id), process)
         try:
-            _wait_until_it_answers(process, port, said)
+            wait_until_it_answers(process, f"http://{HOST}:{port}/health", said)
         except BaseException:
             dashboard.stop()
             raise
@@ -127,7 +127,7 @@ def free_port(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, port))
+            probe.bind((HOST, port))
         except OSError as error:
             raise TrackingError(
                 f"port {port} is in use; name another with --port {port + 1}, or end what "
@@ -138,7 +138,7 @@ def free_port(port: int) -> int:
 
 def _start_server(tracking_uri: str, port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlflow", "server"]
-    command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     environment = os.environ | quiet_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # Not on the command line, which everybody on a machine may read.
     environment |= {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
@@ -153,19 +153,24 @@ def _start_server(tracking_uri: str, port: int, said: IO[bytes]) -> subprocess.P
     )
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
+def wait_until_it_answers(process: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> None:
+    """Block until a page is there.
+
+    Raises:
+        TrackingError: If the server ends, or takes too long.
+    """
     until = time.monotonic() + _START_SECONDS
-    while not _answers(port):
+    while not _answers(address):
         if process.poll() is not None:
-            raise TrackingError(f"MLflow's server ended at once: {redacted(_last_line(said))}")
+            raise TrackingError(f"the dashboard ended at once: {redacted(_last_line(said))}")
         if time.monotonic() > until:
-            raise TrackingError(f"MLflow's server did not answer within {_START_SECONDS:.0f} s")
+            raise TrackingError(f"the dashboard did not answer within {_START_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
 
 
-def _answers(port: int) -> bool:
+def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{_HOST}:{port}/health", timeout=2) as answer:
+        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 - our own server
             return int(answer.status) == 200  # noqa: PLR2004 - HTTP's OK
     except (urllib.error.URLError, OSError):
         return False

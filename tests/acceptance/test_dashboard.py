@@ -6,6 +6,8 @@ study; otherwise a smaller one is enough.
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -43,9 +45,14 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def mirrored(chromium, tmp_path_factory):  # noqa: ARG001 - nothing is trained without a browser
-    """A finished study of real digits, copied to MLflow: (dashboard, address, report)."""
-    folder = tmp_path_factory.mktemp("dashboard")
+def folder(tmp_path_factory):
+    """Where the study, MLflow's copy and the report are."""
+    return tmp_path_factory.mktemp("dashboard")
+
+
+@pytest.fixture(scope="module")
+def mirrored(chromium, folder):  # noqa: ARG001 - nothing is trained without a browser
+    """A finished study of real digits, copied to MLflow: (dashboard, report)."""
     url, uri = f"sqlite:///{folder}/hpsearch.db", f"sqlite:///{folder}/mlflow.db"
     source = shipped_studies()["digits"]
     size = {} if PICTURES else {"rounds": 3, "trials": 10}
@@ -135,3 +142,34 @@ def test_study_run_shows_note_and_files(mirrored, page):
     page.goto(_run_page(*mirrored, "/artifacts"))
     for name in ("study.toml", "ledger.json", "ledger.md"):
         page.get_by_text(name, exact=True).first.wait_for()
+
+
+def test_the_tested_network_has_a_page(mirrored, page):
+    """The registered model is there with its version and what that has scored."""
+    dashboard, _ = mirrored
+    page.goto(f"{dashboard.url.split('/#')[0]}/#/models/digits")
+    page.get_by_text("Version 1").first.wait_for()
+    page.goto(f"{dashboard.url.split('/#')[0]}/#/models/digits/versions/1")
+    page.get_by_text("Test accuracy").first.wait_for()
+    _close_assistant(page)
+    _picture(page, "dashboard-model")
+
+
+@pytest.mark.usefixtures("mirrored")
+def test_the_report_shows_every_figure(folder, page):
+    """No figure is missing, nothing is logged to the console, and nothing is wider than a phone."""
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    command = [sys.executable, "-m", "hpsearch", "report", "digits"]
+    subprocess.run([*command, "--out", "report.html"], cwd=folder, check=True, timeout=120)
+    page.goto(f"file://{folder}/report.html")
+    sizes = page.evaluate("[...document.images].map(i => i.complete ? i.naturalWidth : 0)")
+    assert len(sizes) == 8
+    assert min(sizes) > 0
+    _picture(page, "report")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert said == []
+    assert [address for address in asked if not address.startswith(("file:", "data:"))] == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 
 import psutil
@@ -60,6 +62,26 @@ def test_the_server_ends_with_its_command(copied: Command, number: signal.Signal
         until(lambda: _is_free(port), "a free port", 5)
         until(lambda: not any(m.is_running() for m in family), "the end of every process", 5)
         assert "Traceback" not in process.stderr.read()
+    finally:
+        _end(family, process)
+
+
+def test_optuna_s_dashboard_shows_the_same_study(copied: Command):
+    """On the database itself, whose address stands on no command line; it ends with its command."""
+    port = _free_port()
+    process = copied.background("ui", "small", "--optuna", "--no-browser", "--port", str(port))
+    family: list[psutil.Process] = []
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"http://127.0.0.1:{port}/dashboard/\n"
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert "sqlite:" not in " ".join(word for m in family for word in m.cmdline())
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+            names = {study["study_name"] for study in json.load(answer)["study_summaries"]}
+        assert "small" in names
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+        until(lambda: _is_free(port), "a free port", 5)
     finally:
         _end(family, process)
 
