@@ -192,7 +192,7 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
 
     with _leaving_at_ctrl_c():
         study = search.open()
-        print_opening(console, study, search.finished(study), resumed=search.resumed)
+        print_opening(console, study, search.finished(study), commands, resumed=search.resumed)
         if search.amended:
             print_amendment(console, study)
         if not search.resumed and not console.quiet:

@@ -25,13 +25,16 @@ from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
 
 
-def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: bool) -> None:
-    """One line before the work begins.
+def print_opening(
+    console: Console, study: StoredStudy, done: int, commands: Commands, *, resumed: bool
+) -> None:
+    """One line before the work begins, and where there is none, how there is some.
 
     Args:
         console: Where to print.
         study: The study.
         done: Trials that are finished, of the search and of the control arm.
+        commands: As they have to be typed for this database and MLflow.
         resumed: Whether it was begun before.
     """
     spec = study.spec
@@ -39,6 +42,7 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
     control, trials = control_plan(spec), spec.planned_trials + spec.control_trials
     if study.state == "complete":
         console.print(f"[bold]{study.name}[/]: already finished; nothing is trained again.")
+        _print_offers(console, study, commands)
     elif resumed:
         console.print(
             f"[bold]{study.name}[/]: going on with {plan}{control and f' and {control}'}; "
@@ -46,6 +50,15 @@ def print_opening(console: Console, study: StoredStudy, done: int, *, resumed: b
         )
     else:
         console.print(opening_line(spec))
+
+
+def _print_offers(console: Console, study: StoredStudy, commands: Commands) -> None:
+    """What gives a finished study something to do."""
+    name, again = study.name, commands.run_again(study.name)
+    offers = [f"`{again}` runs it anew beside this one"]
+    if not study.spec.is_grid and study.spec.search.control is None:
+        offers.insert(0, f"`{commands.extended(name, study.next_rounds)}` gives it another round")
+    console.print(f"{'; '.join(offers)}.", markup=False, soft_wrap=True)
 
 
 def opening_line(spec: StudySpec) -> str:

@@ -68,6 +68,7 @@ def test_a_finished_study_says_so(small: Command):
     again = small("start", "small.toml", *LOCAL)
     assert again.returncode == 0
     assert "already finished" in again.stdout
+    assert "`hpsearch start small --rounds 3 --tracking none` gives it another" in again.stdout
     assert small.json("show", "small") == before
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from hpsearch.cli.main import app
+from hpsearch.findings import Commands
 from hpsearch.report.lengths import length_text, units
 from hpsearch.report.summary import print_opening
 from hpsearch.study import StudySpec
@@ -64,6 +65,6 @@ def test_the_opening_line_has_the_length():
     spec = StudySpec.model_validate({"name": "a", "space": {"iterations": {"choices": [20, 40]}}})
     console = Console(file=io.StringIO(), width=400)
     study = SimpleNamespace(name="a", spec=spec, state="running")
-    print_opening(console, study, 0, resumed=False)
+    print_opening(console, study, 0, Commands(), resumed=False)
     said = "a: 3 rounds of 100 trials, 20 to 40 iterations each, over iterations.\n"
     assert console.file.getvalue() == said
