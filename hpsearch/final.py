@@ -69,7 +69,7 @@ def open_sealed_test(
     database = open_database(database_url, write=True, patience=patience)
     try:
         study = load_study(database, study_name)
-        _check_ready(study)
+        check_ready(study)
         prepared = checked_data(study, data_dir)
         check_test_rows(study.spec, data_dir)
         worker_id, _ = register_worker(database, study.id, machine_fingerprint())
@@ -85,7 +85,12 @@ def open_sealed_test(
         database.close()
 
 
-def _check_ready(study: StoredStudy) -> None:
+def check_ready(study: StoredStudy) -> None:
+    """Make sure that there is a winner and that there are rows to test it on.
+
+    Raises:
+        UserError: Saying what is missing.
+    """
     if not study.spec.holds_out:
         needs_a_share = study.spec.data.source not in SOURCES_WITH_TEST_ROWS
         shares = "train = ..., validation = ..." + (", test = ..." if needs_a_share else "")

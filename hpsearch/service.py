@@ -423,7 +423,10 @@ def wanted_change(study: StoredStudy, place: Place, spec: StudySpec) -> Change |
     """
     _check_same(study, spec)
     change = extension(study.begun, study.spec, spec, study.rounds_asked)
-    if place.over and change.limits and (change.rounds or study.spec.rounds) <= place.round:
+    # Of one that was compared every change is refused, whatever else it lacks.
+    is_compared = study.spec.search.control is not None and study.state == "complete"
+    is_late = place.over and (change.rounds or study.spec.rounds) <= place.round
+    if change.limits and is_late and not is_compared:
         raise UserError(
             f"{study.name}: the search is over, so wider limits need another round: "
             f"add --rounds {study.next_rounds}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -142,13 +142,17 @@ def _study(study: str, database: str) -> tuple[StudySpec, str]:
     stored = None if Path(study).is_file() else stored_study(database, study, migrate=True)
     if stored is not None:
         return stored.spec, stored.source
-    path = find_study_file(study)
+    path = find_study_file(study, database)
     source = read_study(path)
     return parse_study(source, str(path)), source
 
 
-def find_study_file(study: str) -> Path:
+def find_study_file(study: str, database: str | None = None) -> Path:
     """The file meant by a path or by the name of a shipped study.
+
+    Args:
+        study: What was typed.
+        database: Where a study of this name was looked for before; None for nowhere.
 
     Raises:
         StudyFileError: If it is neither.
@@ -160,12 +164,23 @@ def find_study_file(study: str) -> Path:
     if path.is_file():
         return path
     if study not in shipped:
-        known = ", ".join(shipped)
-        message = (
-            f"{study}: no such study file; `hpsearch new NAME` writes one, and these ship: {known}"
-        )
-        raise StudyFileError([message])
+        raise StudyFileError([_no_such_file(study, database, shipped)])
     return shipped[study]
+
+
+def _no_such_file(study: str, database: str | None, shipped: Iterable[str]) -> str:
+    """Where a study was looked for, and what there is."""
+    from hpsearch.tracking.destination import redacted
+
+    beside = Path(f"{study}.toml")
+    if beside.is_file():
+        return f"{study}: no such study file; did you mean {beside}?"
+    stored = "" if database is None else f", and no such study in {redacted(database)}"
+    known = ", ".join(shipped)
+    return (
+        f"{study}: no such study file{stored}; `hpsearch new NAME` writes one, and these ship: "
+        f"{known}"
+    )
 
 
 def _plan(search: Search, console: Console, *, as_json: bool) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import TYPE_CHECKING
+
+import typer
 
 from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def test(
@@ -16,20 +22,26 @@ def test(
 ) -> None:
     """Score the winner on the test split; every opening is counted and reported."""
     from hpsearch.cli.output import emit
-    from hpsearch.final import open_sealed_test
+    from hpsearch.final import check_ready, open_sealed_test
     from hpsearch.launch.local import parent_died, run_in_process
     from hpsearch.report.summary import print_test
     from hpsearch.store.database import open_database
+    from hpsearch.store.mirroring import read_mirror
     from hpsearch.store.openings import test_figure
     from hpsearch.store.studies import load_study
 
     with closing(open_database(database)) as store:
         study = load_study(store, name)
+        check_ready(study)
+        typer.echo(f"{name}: training its winner on all rows but the test rows ...", err=True)
         run_in_process(open_sealed_test, database, name, data_dir, True, parent_died)
         figure = test_figure(store, study.id)
+        is_mirrored = read_mirror(store, study.id) is not None
     commands = options.commands(database, None)
-    emit(
-        figure,
-        as_json=as_json,
-        people=lambda console: print_test(console, name, figure, commands),
-    )
+
+    def people(console: Console) -> None:
+        print_test(console, name, figure, commands)
+        if is_mirrored:
+            console.print(f"`{commands.sync(name)}` takes it to MLflow.", markup=False)
+
+    emit(figure, as_json=as_json, people=people)
