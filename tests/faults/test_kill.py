@@ -120,6 +120,22 @@ def has_workers_code(process: psutil.Process) -> bool:
         return False
 
 
+def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback():
+    """However early: one line and code 130."""
+    code = (
+        "import builtins, signal\n"
+        "def importing(name, *rest, real=builtins.__import__):\n"
+        "    if name == 'typer': signal.raise_signal(signal.SIGINT)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = importing\n"
+        "from hpsearch.__main__ import run\n"
+        "run()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "hpsearch: interrupted\n")
+
+
 def test_ctrl_c_is_heard_before_the_search_listens(hpsearch: Command):
     """Pressed while `start` still imports and opens, it ends the command wherever it is.
 
