@@ -19,10 +19,13 @@ from hpsearch.report.tables import rounds_table
 from hpsearch.report.widening import further_ends, limits_option
 from hpsearch.search.amendments import Amendment
 from hpsearch.search.ledger import End, shut_ends
-from hpsearch.space import Interval, range_from_document
+from hpsearch.space import Interval, Range, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
+
+# An edge that is opened moves out by about a range; an end that is merely drawn anew hardly moves.
+_FAR = 0.5
 
 
 def print_opening(
@@ -251,14 +254,31 @@ def _shut_ends(study: StoredStudy, row: JSON) -> list[End]:
     return shut_ends(replace(range_, low=low, high=high), range_, widest, row["edge"])
 
 
-def _open_ends(row: JSON) -> list[End]:
-    """Ends that another round would look beyond, as the study allows it."""
+def _open_ends(study: StoredStudy, row: JSON) -> list[End]:
+    """Ends that another round would look well beyond, as the study allows it."""
     range_ = range_from_document(row)
     if row["previous"] is None or not isinstance(range_, Interval):
         return []
     low, high = row["previous"]
-    moved: dict[End, bool] = {"lower": range_.low < low, "upper": range_.high > high}
-    return [end for end, out in moved.items() if out and row["edge"] in {end, "both"}]
+    before = replace(range_, low=low, high=high)
+    outwards: dict[End, float] = {
+        "lower": -before.position(range_.low),
+        "upper": before.position(range_.high) - 1,
+    }
+    reached = _ends_reached(range_, study.spec.space.widest[row["dimension"]])
+    far = [e for e, share in outwards.items() if share >= (0.0 if e in reached else _FAR)]
+    return [end for end in far if outwards[end] > 0 and row["edge"] in {end, "both"}]
+
+
+def _ends_reached(range_: Interval, widest: Range) -> list[End]:
+    """Where a range has come as far as it may."""
+    if not isinstance(widest, Interval):
+        return []
+    reached: dict[End, bool] = {
+        "lower": range_.low <= widest.low,
+        "upper": range_.high >= widest.high,
+    }
+    return [end for end, is_there in reached.items() if is_there]
 
 
 def _winner(study: StoredStudy, document: JSON) -> list[str]:
@@ -401,7 +421,7 @@ def _another_round(study: StoredStudy, ledger: Sequence[JSON], commands: Command
     ends = [
         f"the {end} edge of {rows[-1]['dimension']}"
         for rows in _by_dimension(ledger)
-        for end in _open_ends(rows[-1])
+        for end in _open_ends(study, rows[-1])
     ]
     if not ends:
         return []

@@ -189,9 +189,16 @@ def test_an_edge_that_was_left_behind_offers_nothing():
 
 def test_an_edge_that_opened_after_the_last_round_offers_another():
     """Within the limits no more than a further round is needed."""
-    opened = NARROWED | {"high": 0.1, "decision": "widened"}
+    opened = NARROWED | {"high": 1.0, "decision": "widened"}
     found = printed(study=limited((1e-6, 1.0)), ledger=[opened, CHOSEN])
     assert "`hpsearch start a --rounds 2` looks beyond the upper edge of learning_rate" in found
+
+
+def test_an_end_that_is_drawn_anew_is_no_edge_to_look_beyond():
+    """The best values lie beyond the declared edge, where the range has followed them already."""
+    followed = NARROWED | {"high": 0.012, "decision": "widened"}
+    found = printed(study=limited((1e-6, 1.0)), ledger=[followed, CHOSEN])
+    assert "looks beyond" not in found
 
 
 def test_a_narrowing_that_was_taken_back_has_its_command():
