@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hpsearch.final import TRAININGS
 from hpsearch.report.numbers import count, duration, score
 from hpsearch.report.progress import Progress
 from hpsearch.study import StudySpec
@@ -62,31 +63,38 @@ class _Estimate:
     """Seconds left, from the speed since this `start` began."""
 
     def __init__(self, spec: StudySpec) -> None:
+        confirmation = spec.confirmation
+        least = confirmation.least_repeats
+        most = confirmation.finalists * confirmation.most + confirmation.winner_seeds
         self._has_control = spec.search.control is not None
-        self._confirmation = spec.confirmation.least_repeats
+        # Nobody knows how long the race will be: as often short as long.
+        self._confirmation = (least + most) / 2 if least else 0
+        self._trainings = TRAININGS if spec.confirms else 0
         self._first: int | None = None
 
     def seconds(self, progress: Progress) -> float | None:
-        """Seconds until the last repeat is done; None before a first trial was trained."""
+        """Seconds until the result is there; None before a first trial was trained."""
         if self._first is None:
             self._first = progress.trained
         trained = progress.trained - self._first
         if trained <= 0:
             return None
         left = self._search_left(progress) + self._control_left(progress)
+        # The last trainings are those of one process, while all workers have gone.
+        left += self._trainings * max(progress.workers, 1)
         return progress.seconds / trained * max(left, 0)
 
-    def _search_left(self, progress: Progress) -> int:
+    def _search_left(self, progress: Progress) -> float:
         """Trials and repeats before the control arm, as far as they are known."""
         open_repeats = progress.repeats - progress.repeated
         if progress.phase == "control":
             return 0
         if progress.phase == "confirmation":
-            return open_repeats
+            return max(open_repeats, self._confirmation - progress.repeated)
         left = progress.planned - progress.finished + self._confirmation
         return left + open_repeats if progress.phase == "repeat" else left
 
-    def _control_left(self, progress: Progress) -> int:
+    def _control_left(self, progress: Progress) -> float:
         if not self._has_control:
             return 0
         least = progress.planned + self._confirmation

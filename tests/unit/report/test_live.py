@@ -43,8 +43,8 @@ def test_plain_output_has_a_line_per_round_with_the_time_left():
         watch(progress(200, 20.0, round=2))
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "round 1: 100 of 300 trials done, best 0.5000"
-    # 100 trials in 20 s since the first look; 100 trials and 45 repeats are left.
-    assert lines[1] == "round 2: 200 of 300 trials done, best 0.5000, about 29 s left"
+    # 100 trials in 20 s since the first look; 100 are left, 65 repeats and 5 trainings in turn.
+    assert lines[1] == "round 2: 200 of 300 trials done, best 0.5000, about 35 s left"
     assert len(lines) == 2
 
 
@@ -57,8 +57,8 @@ def test_the_repeats_for_the_noise_are_trained_but_no_repeats_of_finalists():
         watch(progress(100, 1.0, round=2, trained=116))
         watch(progress(200, 21.0, round=3, trained=216))
     lines = console.file.getvalue().splitlines()
-    # 6 trainings a second at first, then 106 in 21 s; 245 and 145 are left.
-    assert [line.split(", about ")[-1] for line in lines[1:]] == ["41 s left", "29 s left"]
+    # 6 trainings a second at first, then 106 in 21 s; 275 and 175 are left.
+    assert [line.split(", about ")[-1] for line in lines[1:]] == ["46 s left", "35 s left"]
 
 
 def test_the_control_arm_is_counted_by_itself():
@@ -71,17 +71,17 @@ def test_the_control_arm_is_counted_by_itself():
         watch(progress(300, 10.0, **arm, control=345, controlled=310, round=2))
     assert console.file.getvalue().splitlines() == [
         "control: 100 of 300 trials done",
-        "control: 10 of 45 repeats done, about 2 s left",
+        "control: 10 of 45 repeats done, about 3 s left",
     ]
 
 
 def test_the_time_left_counts_the_control_arm():
-    """A search of 300 trials has 300 more to come, and 45 repeats of either's best."""
+    """A search of 300 trials has 300 more to come, and about 65 repeats of either's best."""
     console = Console(file=io.StringIO(), width=100)
     with watching(console, overridden(SPEC, control="random")) as watch:
         watch(progress(0, 0.0, control=300))
         watch(progress(100, 10.0, round=2, control=300))
-    assert console.file.getvalue().splitlines()[1].endswith("about 59 s left")
+    assert console.file.getvalue().splitlines()[1].endswith("about 1 min 4 s left")
 
 
 def test_an_outage_is_printed_as_it_was_said():
