@@ -10,7 +10,9 @@ _INTERRUPTED = 130
 
 def run() -> None:
     """Run the command; Ctrl-C while its modules are imported ends it without a traceback."""
-    before = signal.signal(signal.SIGINT, _leave)
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.SIG_IGN:  # as in a shell's background, where it stays so
+        signal.signal(signal.SIGINT, _leave)
     from hpsearch.cli.main import run as run_command
 
     signal.signal(signal.SIGINT, before)

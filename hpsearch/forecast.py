@@ -85,8 +85,7 @@ def forecast(
     """
     each = _trial_seconds(spec, prepared, population)
     confirmation = spec.confirmation
-    longest = confirmation.finalists * confirmation.most + confirmation.winner_seeds
-    race = (confirmation.least_repeats, longest if confirmation.finalists else 0)
+    race = (confirmation.least_repeats, confirmation.most_repeats)
     repeats = 0 if spec.is_grid or spec.rounds == 1 else CONFIGURATIONS * SEEDS
     final = TRAININGS if tests and spec.confirms else 0
     always = spec.planned_trials + repeats + spec.control_trials

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -91,6 +92,7 @@ class TrainedModel:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 meta = json.loads(archive.read(_META))
+                _check_form(meta)
                 arrays = {
                     name: np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
                     for name in _ARRAYS
@@ -102,8 +104,13 @@ class TrainedModel:
                 classes=meta["classes"],
                 **arrays,
             )
-        except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
             raise DataError(f"this is no model of hpsearch's: {error}") from error
+
+
+def _check_form(meta: dict[str, Any]) -> None:
+    if meta.get("form") != _FORM:
+        raise ValueError(f"its form is {meta.get('form')}, and {_FORM} is known here")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -211,14 +211,17 @@ class Search:
         """The study's document as it is now."""
         return study_document(self.opened, study)
 
+    def will_test(self, study: StoredStudy) -> bool:
+        """Whether the search ends with the test, as far as wishes go."""
+        return self._options.open_test and not study.keep_sealed and study.spec.confirms
+
     def test_is_due(self, study: StoredStudy) -> bool:
         """Whether the test split is to be opened now: never twice, never against a wish.
 
         Nor for a winner that was not confirmed: comparing needs no test figure, and who wants
         one types `hpsearch test`.
         """
-        wanted = self._options.open_test and not study.keep_sealed and study.spec.confirms
-        if not wanted or study.winner is None:
+        if not self.will_test(study) or study.winner is None:
             return False
         return study_document(self.opened, study)["test"] is None
 

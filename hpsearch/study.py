@@ -149,6 +149,11 @@ class ConfirmationSpec(Table):
         return self.finalists * self.seeds + (self.winner_seeds if self.finalists else 0)
 
     @property
+    def most_repeats(self) -> int:
+        """How many repeats there are where all have to run on."""
+        return self.finalists * self.most + (self.winner_seeds if self.finalists else 0)
+
+    @property
     def most(self) -> int:
         """Seeds that finalists which cannot be told apart meet: as written, or twice as many."""
         return self.most_seeds or 2 * self.seeds

@@ -55,8 +55,10 @@ def ranges(
 
 def _pending(study: StoredStudy, ledger: list[dict[str, Any]]) -> Amendment | None:
     """The newest wish to take something back that no round has begun with yet."""
+    from hpsearch.search.ledger import UNDO
+
     wishes = [a for a in study.amendments if a.change.undo is not None]
-    begun = {row["round"] for row in ledger if row["decision"] == "undone"}
+    begun = {row["round"] for row in ledger if row["rule"] == UNDO}
     return wishes[-1] if wishes and wishes[-1].place.round + 1 not in begun else None
 
 

@@ -58,7 +58,7 @@ def report(
     from hpsearch.report.page.page import page
 
     wanted = figure_names(figure or [])
-    page_alone = out is not None and out.suffix.lower() in _PAGE_ENDINGS
+    page_alone = out is not None and _is_page(out)
     if wanted and page_alone:
         raise UserError(f"--out {out}: a page; name a folder for --figure, or leave --figure out")
     sources = _sources(name, database)
@@ -103,14 +103,14 @@ def _sources(name: str, database: str) -> Sources:
 
 
 def _document(name: str, paths: list[Path], drawings: Drawings) -> dict[str, Any]:
-    page = next((str(path) for path in paths if path.suffix in _PAGE_ENDINGS), None)
-    figures = [
-        {"figure": path.stem, "file": str(path)}
-        for path in paths
-        if path.suffix not in _PAGE_ENDINGS
-    ]
+    page = next((str(path) for path in paths if _is_page(path)), None)
+    figures = [{"figure": path.stem, "file": str(path)} for path in paths if not _is_page(path)]
     missing = [{"figure": figure, "reason": why} for figure, why in drawings.missing.items()]
     return {"study": name, "page": page, "figures": figures, "missing": missing}
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() in _PAGE_ENDINGS
 
 
 def _print(console: Console, sources: Sources, paths: list[Path], drawings: Drawings) -> None:
@@ -118,7 +118,7 @@ def _print(console: Console, sources: Sources, paths: list[Path], drawings: Draw
     from hpsearch.report.tables import print_outcomes
 
     for path in paths:
-        if path.stem == "table":
+        if path.name == "table.md":
             print_outcomes(console, outcome_table(sources.material))
     for path in paths:
         console.print(str(path), markup=False, soft_wrap=True)

@@ -84,7 +84,7 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
             check_destination(database, tracking)
         if launcher is Launcher.local and not Path(study).is_file():
             fork_server.warm_up()  # already: to look a name up takes half of all imports
-        spec, source = _study(study, database)
+        spec, source = _study(study, database, migrate=not dry_run)
         further, arm = limits_from(limits or []), None if control is None else control.value
         spec = overridden(
             spec, further, rounds=rounds, trials=trials, seed=seed, name=name, control=arm
@@ -134,12 +134,12 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
-def _study(study: str, database: str) -> tuple[StudySpec, str]:
+def _study(study: str, database: str, *, migrate: bool) -> tuple[StudySpec, str]:
     """The study meant by a path, a stored study's name or a shipped one's, with its file's text."""
     from hpsearch.store.studies import stored_study
     from hpsearch.study_file import parse_study, read_study
 
-    stored = None if Path(study).is_file() else stored_study(database, study, migrate=True)
+    stored = None if Path(study).is_file() else stored_study(database, study, migrate=migrate)
     if stored is not None:
         return stored.spec, stored.source
     path = find_study_file(study, database)
@@ -183,6 +183,19 @@ def _no_such_file(study: str, database: str | None, shipped: Iterable[str]) -> s
     )
 
 
+def _print_plan(search: Search, console: Console) -> None:
+    """What a new study will cost, unless that cannot be told: no search waits for it."""
+    from hpsearch.errors import HpsearchError, UserError
+    from hpsearch.report.plan import plan_line
+
+    try:
+        console.print(plan_line(search.forecast()), soft_wrap=True)
+    except UserError:
+        raise
+    except HpsearchError as error:
+        console.print(f"Plan: nobody knows how long it takes ({error}).", markup=False)
+
+
 def _plan(search: Search, console: Console, *, as_json: bool) -> None:
     """Print what would be done; nothing is."""
     from hpsearch.cli.output import print_json
@@ -201,7 +214,6 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
     from hpsearch.cli.output import print_json
     from hpsearch.errors import Interrupted
     from hpsearch.report.live import watching
-    from hpsearch.report.plan import plan_line
     from hpsearch.report.summary import print_amendment, print_opening, print_result
     from hpsearch.store.reading import ranges_document
 
@@ -211,9 +223,9 @@ def _run(search: Search, console: Console, commands: Commands, *, as_json: bool)
         if search.amended:
             print_amendment(console, study)
         if not search.resumed and not console.quiet:
-            console.print(plan_line(search.forecast()), soft_wrap=True)
+            _print_plan(search, console)
     try:
-        with watching(console, study.spec) as watch:
+        with watching(console, study.spec, tests=search.will_test(study)) as watch:
             study = search.run(study, watch)
     except Interrupted:
         _show_interrupted(search, console, study, as_json=as_json)

@@ -36,12 +36,12 @@ def test(
         typer.echo(f"{name}: training its winner on all rows but the test rows ...", err=True)
         run_in_process(open_sealed_test, database, name, data_dir, True, parent_died)
         figure = test_figure(store, study.id)
-        is_mirrored = read_mirror(store, study.id) is not None
-    commands = options.commands(database, None)
+        mirror = read_mirror(store, study.id)
+    commands = options.commands(database, None if mirror is None else mirror.destination)
 
     def people(console: Console) -> None:
         print_test(console, name, figure, commands)
-        if is_mirrored:
+        if mirror is not None:
             console.print(f"`{commands.sync(name)}` takes it to MLflow.", markup=False)
 
     emit(figure, as_json=as_json, people=people)

@@ -109,7 +109,8 @@ def _show_optunas(name: str | None, database: str, port: int, *, browser: bool) 
     with closing(open_database(database)) as store:
         if name is not None:
             load_study(store, name)
-    dashboard = start_optuna_ui(database, port)
+        address = store.url  # with the driver that is installed
+    dashboard = start_optuna_ui(address, port)
     try:
         typer.echo(dashboard.url)
         if browser:

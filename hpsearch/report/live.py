@@ -25,13 +25,18 @@ _WORTH_A_WORD, _BEGUN_SECONDS = 100, 30.0
 
 
 @contextmanager
-def watching(console: Console, spec: StudySpec) -> Iterator[Callable[[Progress], None]]:
-    """Show a search's progress until the block ends; yields what to call with news."""
+def watching(
+    console: Console, spec: StudySpec, *, tests: bool = True
+) -> Iterator[Callable[[Progress], None]]:
+    """Show a search's progress until the block ends; yields what to call with news.
+
+    `tests` is whether the test split will be opened, which takes trainings too.
+    """
+    estimate = _Estimate(spec, tests=tests)
     if not console.is_terminal or console.quiet:
-        yield _PlainLines(console, spec).show
+        yield _PlainLines(console, estimate).show
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
-        estimate = _Estimate(spec)
         yield lambda progress: live.update(_screen(progress, estimate))
 
 
@@ -62,14 +67,12 @@ def copying(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 class _Estimate:
     """Seconds left, from the speed since this `start` began."""
 
-    def __init__(self, spec: StudySpec) -> None:
+    def __init__(self, spec: StudySpec, *, tests: bool) -> None:
         confirmation = spec.confirmation
-        least = confirmation.least_repeats
-        most = confirmation.finalists * confirmation.most + confirmation.winner_seeds
         self._has_control = spec.search.control is not None
         # Nobody knows how long the race will be: as often short as long.
-        self._confirmation = (least + most) / 2 if least else 0
-        self._trainings = TRAININGS if spec.confirms else 0
+        self._confirmation = (confirmation.least_repeats + confirmation.most_repeats) / 2
+        self._trainings = TRAININGS if spec.confirms and tests else 0
         self._first: int | None = None
 
     def seconds(self, progress: Progress) -> float | None:
@@ -104,9 +107,9 @@ class _Estimate:
 class _PlainLines:
     """A line at every new round, and every few seconds in between."""
 
-    def __init__(self, console: Console, spec: StudySpec) -> None:
+    def __init__(self, console: Console, estimate: _Estimate) -> None:
         self._console = console
-        self._estimate = _Estimate(spec)
+        self._estimate = estimate
         self._stage: tuple[str | None, int | None] = (None, None)
         self._told = 0.0
         self._away_since: float | None = None

@@ -124,16 +124,18 @@ class Landscape:
     def proposals(self, box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:
         """The same for `count` surfaces, with more places in the box than outside.
 
-        No two are the same: with one seed between them the second would tell nothing.
+        None is there twice before each was there once: with one seed between them the second would
+        tell nothing.
         """
         places = _different(self._places(box, 1 / 3, rng))
-        drawn = self._drawn(places, count, rng)
+        used = np.zeros(len(places), bool)
         chosen: list[int] = []
-        for surface in drawn:
-            index = int(surface.argmax())
+        for surface in self._drawn(places, count, rng):
+            if used.all():
+                used[:] = False
+            index = int(np.where(used, -np.inf, surface).argmax())
+            used[index] = True
             chosen.append(index)
-            if len(chosen) < len(places):
-                drawn[:, index] = -np.inf
         return [places[index] for index in chosen]
 
     def rivals(self, box: Box, count: int, rng: Generator) -> list[dict[str, Value]]:

@@ -113,7 +113,7 @@ def _opened(row: LedgerRow, before: Range, space: Box) -> LedgerRow:
     if grown == now or row.previous is None:
         return row
     said = row.reason.partition(": ")[2]
-    decision = decision_between(row.previous, grown)
+    decision = "undone" if row.rule == UNDO else decision_between(row.previous, grown)
     where = f"{grown.low:.3g} .. {grown.high:.3g}"
     reason = f"{decision}: {said}; opened to {where}, as its limits were moved out"
     return replace(row, range=grown, decision=decision, reason=reason)

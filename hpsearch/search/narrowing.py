@@ -110,8 +110,10 @@ def narrow(
     if design.undone is not None:
         decided = replace(decided, ledger=tuple(undone(box, design.undone)), prospect=None)
     if design.before is not None:
-        further = opened(decided.ledger, design.before, design.space)
-        decided = replace(decided, ledger=tuple(further))
+        further = tuple(opened(decided.ledger, design.before, design.space))
+        # What was opened is to be looked at, however little the trials so far promise.
+        prospect = decided.prospect if further == decided.ledger else None
+        decided = replace(decided, ledger=further, prospect=prospect)
     return decided
 
 

@@ -483,6 +483,7 @@ def _trial(row: JSON, curve: Curve) -> JSON:
         **({} if row["scored_at"] is None else {"scored_at": row["scored_at"]}),
         **_below(row),
         "seed": row["seed"],
+        "replicate": row["replicate"],
         "message": row["message"],
         "worker": row["worker"],
         "attempts": row["attempts"],

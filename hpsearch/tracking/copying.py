@@ -105,6 +105,7 @@ class StudyCopy:
         experiment = self._experiment or self._opened()
         self._removed += experiment.refresh(self._expected())
         self._settled_to, self._settled, self._signature = 0, set(), None
+        self._registered = None
         self._root = experiment.ensure(content.study_content(self._study), None)
         self._experiment = experiment
         self._tell()

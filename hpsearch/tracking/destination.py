@@ -64,10 +64,8 @@ def check_destination(database_url: str, tracking_uri: str) -> None:
             "such as sqlite:///mlflow.db"
         )
     place = folder(tracking_uri)
-    if place is not None and place.exists() and not place.is_dir():
-        raise TrackingError(
-            f"{option}: is a file; write sqlite:///{tracking_uri} if it is MLflow's"
-        )
+    if place is not None and not place.is_dir() and (place.exists() or place.suffix == ".db"):
+        raise TrackingError(f"{option}: names a file, not a folder; write sqlite:///{tracking_uri}")
     path = sqlite_file(tracking_uri) or place
     if path is not None and path != place and path.is_dir():
         raise TrackingError(f"{option}: is a folder; name a file in it")

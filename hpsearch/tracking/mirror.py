@@ -5,7 +5,8 @@ then copies what is left. The addresses stand in HPSEARCH_DATABASE and MLFLOW_TR
 never waited for while training runs, and nothing that happens to it or to MLflow touches the study.
 
 Exit codes: 0 everything is copied (or it was asked to stop), 2 a mistake in what was given,
-3 MLflow could not be reached in the end.
+3 MLflow could not be reached in the end, 4 the study's database was away; whoever started it may
+start it again then.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from hpsearch.errors import DatabaseError, TrackingError, UserError
+from hpsearch.errors import DatabaseError, DatabaseUnavailableError, TrackingError, UserError
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.mirroring import MirrorLock, mirror_lock
 from hpsearch.tracking.copying import MirrorReport, Progress, StudyCopy
@@ -32,7 +33,7 @@ from hpsearch.tracking.destination import (
     redacted,
 )
 
-DONE, MISTAKE, UNREACHABLE = 0, 2, 3
+DONE, MISTAKE, UNREACHABLE, DATABASE_AWAY = 0, 2, 3, 4
 # Not an exit code: MLflow's file was deleted or replaced, so the process begins anew.
 _REPLACED = -1
 
@@ -267,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = follow(given.database, given.study, given.tracking, finish, stop)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
-        return MISTAKE
+        return DATABASE_AWAY if isinstance(error, DatabaseUnavailableError) else MISTAKE
     if code == _REPLACED:
         # MLflow keeps connections for the life of its process; standard input stays open.
         command = [sys.executable, "-m", "hpsearch.tracking.mirror"]

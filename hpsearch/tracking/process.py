@@ -40,6 +40,7 @@ class Mirror:
     def __init__(self, addresses: Mapping[str, str], study: str) -> None:
         self._addresses, self._study = dict(addresses), study
         self._pause, self._born = _PAUSE_SECONDS[0], time.monotonic()
+        self._died: float | None = None  # when that was first seen
         self._process, self._said = self._spawned()
 
     @classmethod
@@ -60,20 +61,32 @@ class Mirror:
         return cls({DATABASE_VARIABLE: database, TRACKING_VARIABLE: tracking}, study)
 
     def keep_up(self) -> None:
-        """Start it again where it has died; asked often, it waits longer after every death."""
-        if not self._has_died() or time.monotonic() - self._born < self._pause:
+        """Start it again where it has died; the pause before is longer after every early death."""
+        if not self._has_died():
+            return
+        now = time.monotonic()
+        if self._died is None:
+            lived_long = now - self._born > _PAUSE_SECONDS[1]
+            self._pause = _PAUSE_SECONDS[0] if lived_long else self._pause
+            self._died = now
+        if now - self._died < self._pause:
             return
         self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
-        self._begin_again()
+        with suppress(OSError):  # no memory, no room for a file: asked again after the next pause
+            self._begin_again()
 
     def _has_died(self) -> bool:
         """Whether it ended otherwise than it ends by itself."""
         return self._process.poll() not in {None, *_OWN_ENDS}
 
     def _begin_again(self) -> None:
+        self._died = time.monotonic()  # until there is another one
+        process, said = self._spawned()
         self._said.close()
-        self._born = time.monotonic()
-        self._process, self._said = self._spawned()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process, self._said = process, said
+        self._born, self._died = time.monotonic(), None
 
     def _spawned(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         """The process, and the file its errors go to: a pipe that nobody reads fills up."""
@@ -105,7 +118,10 @@ class Mirror:
         for _ in range(_MOST_DEATHS):
             if not self._has_died():
                 break
-            self._begin_again()
+            try:
+                self._begin_again()
+            except OSError as error:
+                return f"the copy to MLflow could not be started again: {error}"
             self._finished(database, study, watch)
         return None if self._process.returncode == 0 else self._last_words()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 JSON = dict[str, Any]
-# The folder of the model among the run's artifacts.
+# The folder of the models among the run's artifacts, one for each opening.
 _FOLDER = "model"
 _OPENING_TAG = "hpsearch.opening"
 _LOADER = "hpsearch.tracking.served_model"
@@ -41,13 +41,14 @@ def register(
     known = client.search_model_versions(f"name='{name}'")
     if any(v.run_id == run_id and mine.items() <= v.tags.items() for v in known):
         return
+    where = f"{_FOLDER}/{opening}"
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as home:
         folder = Path(home) / _FOLDER
         _save(content, Path(home) / FILE, folder)
-        client.log_artifacts(run_id, str(folder), _FOLDER)
+        client.log_artifacts(run_id, str(folder), where)
     client.create_model_version(
         name,
-        f"runs:/{run_id}/{_FOLDER}",
+        f"runs:/{run_id}/{where}",
         run_id,
         tags=mine | _figures(study),
         description=_description(study),

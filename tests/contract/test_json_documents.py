@@ -72,6 +72,7 @@ TRIAL = {
     "score": float,
     "loss": float | None,
     "seed": int,
+    "replicate": int,
     "message": None,
     "worker": str,
     "attempts": int,

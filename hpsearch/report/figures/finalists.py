@@ -73,26 +73,35 @@ def _winner(material: Material) -> dict[str, Any]:
 
 
 def raced(material: Material) -> list[Finalist]:
-    """The finalists, the best of the race first."""
+    """The finalists of the newest confirmation, the best of the race first."""
     groups: dict[str, list[Trial]] = defaultdict(list)
-    for trial in material.confirmation:
+    for trial in _newest(material):
         groups[same(trial.values)].append(trial)
-    met: dict[int | None, int] = defaultdict(int)
-    for trial in material.confirmation:
-        met[trial.seed] += 1
-    is_race = len(groups) > 1
-    found = [_finalist(material, trials, met, is_race=is_race) for trials in groups.values()]
+    found = [_finalist(material, trials) for trials in groups.values()]
     scored = [one for one in found if one.scores or one.own]
     return sorted(scored, key=lambda one: -fmean(one.scores or one.own))
 
 
-def _finalist(
-    material: Material, trials: Sequence[Trial], met: dict[int | None, int], *, is_race: bool
-) -> Finalist:
-    """A seed that only one finalist met had no part in choosing it."""
-    scored = [trial for trial in trials if trial.score is not None]
-    shared = [t.score for t in scored if is_race and met[t.seed] > 1 and t.score is not None]
-    own = [t.score for t in scored if not (is_race and met[t.seed] > 1) and t.score is not None]
+def _newest(material: Material) -> list[Trial]:
+    """Each confirmation has a stretch of seeds of its own, behind that of the one before."""
+    stretch = _seeds(material)
+    last = max((t.replicate // stretch for t in material.confirmation), default=0)
+    return [trial for trial in material.confirmation if trial.replicate // stretch == last]
+
+
+def _seeds(material: Material) -> int:
+    """How many seeds a confirmation may use: those of the race, then the winner's own."""
+    confirmation = material.spec.confirmation
+    return confirmation.most + confirmation.winner_seeds
+
+
+def _finalist(material: Material, trials: Sequence[Trial]) -> Finalist:
+    shared: list[float] = []
+    own: list[float] = []
+    for trial in trials:
+        if trial.score is not None:
+            is_race = trial.replicate % _seeds(material) < material.spec.confirmation.most
+            (shared if is_race else own).append(trial.score)
     values = trials[0].values
     before = [t.score for t in material.trials if t.values == values and t.score is not None]
     return Finalist(values, tuple(shared), tuple(own), max(before, default=None))
@@ -117,7 +126,7 @@ def _named(material: Material, values: dict[str, Any]) -> str:
 
 
 def _draw_winner(ax: Axes, place: int, found: Sequence[Finalist]) -> list[str]:
-    own = [one.own for one in found if one.scores and one.own]
+    own = [one.own for one in found if one.own]  # of nobody else
     if not own:
         return []
     _bar(ax, place, own[0], COLOURS[2], "the winner")

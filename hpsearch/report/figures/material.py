@@ -21,12 +21,12 @@ from hpsearch.study import ReportSpec, StudySpec
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial of the search or of its control arm.
+    """A finished trial of the search or of its control arm, or a repeat of a finalist.
 
     Attributes:
         label: What it is called, told apart from all others.
         round: Of the search, of its repeats or of the race among the finalists.
-        seed: What its training was begun with; None in documents of before.
+        replicate: Which of the round's, or of the confirmation's, seeds it has.
         scored_at: The measurement its score belongs to; None where that is the last one.
         epochs: (number, metrics) of every measurement; a metric that was not finite is None.
         diagnoses: What its layers looked like, at the steps the study file asked for.
@@ -44,7 +44,7 @@ class Trial:
     epochs: tuple[tuple[int, dict[str, float | None]], ...]
     diagnoses: tuple[JSON, ...]
     round: int = 1
-    seed: int | None = None
+    replicate: int = 0
     is_elite: bool = False
     finished: float | None = None
 
@@ -179,7 +179,7 @@ def _trial(document: JSON, label: str) -> Trial:
         epochs=tuple((e["epoch"], e["metrics"]) for e in document["epochs"]),
         diagnoses=tuple(document.get("diagnoses") or ()),
         round=document["round"],
-        seed=document.get("seed"),
+        replicate=document.get("replicate") or 0,
         is_elite=bool(document.get("elite")),
         finished=_seconds(document.get("finished")),
     )

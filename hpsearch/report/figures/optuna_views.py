@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
 
 # Fewer tell no importance from luck.
-_FEWEST = 10
+_FEWEST, _LEAST_SPREAD = 10, 1e-6
 # Inches.
 _SIZE, _OF_A_SLICE = (9.0, 4.2), 3.2
 
@@ -91,8 +91,8 @@ def _drawn(
     layout: Literal["constrained", "none"] = "constrained",
 ) -> Figure:
     """What Optuna draws, taken out of pyplot, which it draws with."""
-    scores = {trial.score for trial in material.trials if trial.score is not None}
-    if len(scores) < 2 or len(material.trials) < _FEWEST:  # noqa: PLR2004 - one score is no spread
+    scores = [trial.score for trial in material.trials if trial.score is not None]
+    if len(scores) < _FEWEST or max(scores) - min(scores) < _LEAST_SPREAD:
         raise CannotDrawError(f"{_FEWEST} trials are needed, with scores that differ")
     with warnings.catch_warnings(), mpl.rc_context({"backend": "agg"}):
         warnings.simplefilter("ignore")  # its views are experimental, and its layout is ours below

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,8 +19,6 @@ _BEST: Any = {"color": COLOURS[0], "where": "post", "label": "best single trial 
 _WINNER: Any = {"color": COLOURS[2], "linestyle": "--", "linewidth": 1.2}
 _BORDER: Any = {"color": "#999999", "linewidth": 0.8, "linestyle": ":", "zorder": 1.2}
 _MINUTE, _LONG = 60, 600
-# What the first trials found any search finds: the axis begins where the rest of the way does.
-_SHOWN_FROM = 0.02
 
 
 def progress(material: Material) -> Figure:
@@ -51,8 +50,7 @@ def progress(material: Material) -> Figure:
 def _draw(ax: Axes, x: Sequence[float], trials: Sequence[Trial]) -> None:
     scores = [trial.score or 0.0 for trial in trials]
     ax.scatter(x, scores, label="trial", **_TRIAL)
-    best = [max(scores[: position + 1]) for position in range(len(scores))]
-    ax.step(x, best, **_BEST)
+    ax.step(x, list(accumulate(scores, max)), **_BEST)
 
 
 def _over_time(ax: Axes, trials: Sequence[Trial]) -> None:
@@ -78,7 +76,6 @@ def _mark_winner(axes: Sequence[Axes], material: Material) -> None:
 
 def _limit(ax: Axes, trials: Sequence[Trial]) -> None:
     scores = sorted(trial.score or 0.0 for trial in trials)
-    low = max(scores[: max(1, round(_SHOWN_FROM * len(scores)))])
-    low = max(low, scores[len(scores) // 4])
+    low = scores[len(scores) // 4]  # how bad the bad ones are is of no interest
     margin = 0.08 * (scores[-1] - low) or 0.01
     ax.set_ylim(low - margin, scores[-1] + margin)

@@ -29,6 +29,7 @@ from hpsearch.worker import WorkerOptions, run_worker
 from tests.contract.mirror.conftest import (
     PICTURED,
     SLOW_OVER_HTTP,
+    TOML,
     begun,
     by_key,
     check_whole,
@@ -130,9 +131,9 @@ def test_study_run_tells_ranges_winner_and_test(searched, tracking):
 
 
 @SLOW_OVER_HTTP
-def test_the_tested_network_is_registered_once(searched, tracking):
+def test_the_tested_network_is_registered_once(searched, tracking, tmp_path):
     """A version under the study's name, with its figures; it predicts as the network does."""
-    from mlflow import pyfunc, set_tracking_uri
+    from mlflow import pyfunc
 
     runs = {sync(searched.url, "small", tracking).run_id for _ in range(2)}
     known = connect(tracking).search_model_versions("name='small'")
@@ -142,12 +143,28 @@ def test_the_tested_network_is_registered_once(searched, tracking):
     assert json.loads(version.tags["winner_score"]) == document["winner"]["score"]
     _, content = final_model(searched, load_study(searched, "small").id)
     own = TrainedModel.from_bytes(content)
-    set_tracking_uri(tracking)
-    loaded = pyfunc.load_model(f"models:/small/{version.version}")
+    files = version.source.removeprefix(f"runs:/{version.run_id}/")
+    loaded = pyfunc.load_model(
+        connect(tracking).download_artifacts(version.run_id, files, str(tmp_path))
+    )
     rows = np.random.default_rng(0).normal(size=(100, own.features))
     assert loaded.predict(rows).tolist() == own.predict(rows).tolist()
     (final,) = [trial for trial in trials if trial["purpose"] == "final"]
     assert own.settings.training.learning_rate == final["values"]["learning_rate"]
+
+
+def test_every_opening_has_a_version_with_files_of_its_own(mlflow_copy, tmp_path):
+    """What was registered first stays what it was."""
+    url = f"sqlite:///{tmp_path}/opened.db"
+    database = begun(url, TOML)
+    train(url)
+    for _ in range(2):
+        open_sealed_test(url, "small", None, again=True)
+        sync(url, "small", mlflow_copy)
+    versions = connect(mlflow_copy).search_model_versions("name='small'")
+    assert {v.tags["hpsearch.opening"] for v in versions} == {"1", "2"}
+    assert len({v.source for v in versions}) == 2
+    database.close()
 
 
 @SLOW_OVER_HTTP

@@ -1,8 +1,10 @@
 """The ledger: ranges that begin wider because somebody moved the limits out."""
 
+from dataclasses import replace
+
 import pytest
 
-from hpsearch.search.ledger import LedgerRow, opened
+from hpsearch.search.ledger import UNDO, LedgerRow, opened
 from hpsearch.space import Box, Choices, Dimension, Interval
 
 DECLARED = Interval(1e-4, 1e-2, "log")
@@ -38,6 +40,14 @@ def test_a_range_reaches_beyond_an_end_that_was_moved(limits, expected):
     else:
         assert found.decision == "widened"
         assert found.reason.startswith("widened: 10 elites lie in 20% of the range; opened to ")
+
+
+def test_a_range_that_was_taken_back_stays_so():
+    """It is wider than it was before all the same, and says who wanted what."""
+    wish = replace(row(1e-4, 1e-2), rule=UNDO, decision="undone", reason="undone: as of round 1")
+    (found,) = opened([wish], BEFORE, space(1e-4, 1.0))
+    assert (found.decision, found.range.high) == ("undone", pytest.approx(1.0))
+    assert found.reason.startswith("undone: as of round 1; opened to 0.0001 .. 1")
 
 
 def test_choices_have_no_ends_to_move():

@@ -56,7 +56,7 @@ def test_folders_are_told_from_files(tmp_path):
         check_destination("sqlite:///hpsearch.db", tracking)
         assert folder(tracking) == tmp_path / "mlruns"
     (tmp_path / "mlflow.db").touch()
-    with pytest.raises(TrackingError, match="is a file; write sqlite:///"):
+    with pytest.raises(TrackingError, match="names a file, not a folder; write sqlite:///"):
         check_destination("sqlite:///hpsearch.db", f"{tmp_path}/mlflow.db")
     with pytest.raises(TrackingError, match="does not exist"):
         check_destination("sqlite:///hpsearch.db", f"{tmp_path}/none/mlruns")

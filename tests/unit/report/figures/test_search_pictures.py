@@ -197,22 +197,28 @@ def test_without_a_score_there_is_no_progress(make_spec):
 
 @pytest.fixture
 def confirmed(make_spec, make_trial, trials):
-    """Two finalists over three common seeds, and the winner over two of its own."""
+    """Two finalists over three common seeds, and the winner over two of its own.
+
+    Before that, another confirmation had another winner: its seeds are 0 to 4.
+    """
     other = WINNER | {"learning_rate": 1e-3}
-    scores = {(0, 1): 0.6, (0, 2): 0.62, (0, 3): 0.64, (1, 1): 0.5, (1, 2): 0.52, (1, 3): 0.54}
-    scores |= {(0, 4): 0.58, (0, 5): 0.6}
+    scores = {(1, 0): 0.9, (0, 0): 0.1, (1, 3): 0.9}
+    scores |= {(0, 5): 0.6, (0, 6): 0.62, (0, 7): 0.64, (1, 5): 0.5, (1, 6): 0.52, (1, 7): 0.54}
+    scores |= {(0, 8): 0.58, (0, 9): 0.6}
     repeats = [
-        make_trial(n, (WINNER, other)[who], purpose="confirmation", seed=seed, score=score)
+        make_trial(n, (WINNER, other)[who], purpose="confirmation", replicate=seed, score=score)
         for n, ((who, seed), score) in enumerate(scores.items())
     ]
     test = {"score": 0.57, "interval": [0.5, 0.63], "rows": 100}
     study = {"winner": {"values": WINNER, "score": 0.59}, "test": test}
-    spec = make_spec(space=SPACE, search={"rounds": 2, "trials": 10})
+    confirmation = {"finalists": 2, "seeds": 3, "most_seeds": 3, "winner_seeds": 2}
+    search = {"rounds": 2, "trials": 10}
+    spec = make_spec(space=SPACE, search=search, confirmation=confirmation)
     return Material.of(spec, [*trials, *repeats], study, ledger())
 
 
-def test_the_race_is_told_from_what_came_after_it(confirmed):
-    """A seed that one finalist alone has met had no part in choosing it."""
+def test_the_race_is_told_from_what_came_before_and_after_it(confirmed):
+    """Seeds of an earlier confirmation count no more, and the winner's own had no part in it."""
     winner, other = raced(confirmed)
     assert winner.values == WINNER
     assert (winner.scores, winner.own) == ((0.6, 0.62, 0.64), (0.58, 0.6))
