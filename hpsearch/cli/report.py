@@ -67,10 +67,11 @@ def report(
     if not page_alone:
         names = wanted or sources.study.spec.figures
         drawings = draw(sources.material, names, picture.value)
+    files = dict(drawings.files)
     if not wanted and sources.material.trials:
         file, folder = (folder.name, folder.parent) if page_alone else (_PAGE, folder)
-        drawings.files[file] = page(sources).encode()
-    paths = write(drawings.files, folder)
+        files[file] = page(sources).encode()
+    paths = write(files, folder)
     emit(
         _document(name, paths, drawings),
         as_json=as_json,

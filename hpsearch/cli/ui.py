@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from hpsearch.cli import options
 from hpsearch.cli.options import DEFAULT_DATABASE, DEFAULT_TRACKING
 from hpsearch.errors import TrackingError
 from hpsearch.tracking.destination import redacted, sqlite_file
+
+if TYPE_CHECKING:
+    from hpsearch.tracking.ui import Dashboard
 
 
 def ui(
@@ -90,12 +93,7 @@ def _show(
             if current is None:
                 raise _nothing_there(name, database, tracking)
             url = page(base, current)
-        typer.echo(url)
-        if browser:
-            typer.launch(url)
-        if dashboard.process is not None:
-            typer.echo("Ctrl-C ends it.", err=True)
-        dashboard.wait()
+        _open(dashboard, url, browser=browser)
     finally:
         dashboard.stop()
 
@@ -112,13 +110,19 @@ def _show_optunas(name: str | None, database: str, port: int, *, browser: bool) 
         address = store.url  # with the driver that is installed
     dashboard = start_optuna_ui(address, port)
     try:
-        typer.echo(dashboard.url)
-        if browser:
-            typer.launch(dashboard.url)
-        typer.echo("Ctrl-C ends it.", err=True)
-        dashboard.wait()
+        _open(dashboard, dashboard.url, browser=browser)
     finally:
         dashboard.stop()
+
+
+def _open(dashboard: Dashboard, url: str, *, browser: bool) -> None:
+    """Say where the page is, open it, and stay until its server ends."""
+    typer.echo(url)
+    if browser:
+        typer.launch(url)
+    if dashboard.process is not None:
+        typer.echo("Ctrl-C ends it.", err=True)
+    dashboard.wait()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from hpsearch.errors import UserError
 from hpsearch.report.documents import JSON
+from hpsearch.search.outcomes import Outcome, rank
 from hpsearch.seeds import Purpose
 from hpsearch.space import frozen, label
 from hpsearch.wording import nearest
@@ -129,5 +130,4 @@ def chosen(trials: Sequence[JSON], where: Sequence[Condition], top: int | None) 
 
 def _rank(trial: JSON) -> tuple[float, float, int]:
     """Best first; ties as in the search."""
-    loss = float("inf") if trial["loss"] is None else trial["loss"]
-    return -trial["score"], loss, trial["number"]
+    return rank(Outcome(trial["number"], trial["values"], trial["score"], trial["loss"]))

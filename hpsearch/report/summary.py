@@ -18,8 +18,8 @@ from hpsearch.report.numbers import count, duration, number, score, shown_values
 from hpsearch.report.tables import rounds_table
 from hpsearch.report.widening import further_ends, limits_option
 from hpsearch.search.amendments import Amendment
-from hpsearch.search.ledger import End, shut_ends
-from hpsearch.space import Interval, Range, range_from_document
+from hpsearch.search.ledger import End, ends_reached, shut_ends
+from hpsearch.space import Interval, range_from_document
 from hpsearch.states import FINISHED, TrialState
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import StudySpec
@@ -265,20 +265,9 @@ def _open_ends(study: StoredStudy, row: JSON) -> list[End]:
         "lower": -before.position(range_.low),
         "upper": before.position(range_.high) - 1,
     }
-    reached = _ends_reached(range_, study.spec.space.widest[row["dimension"]])
+    reached = ends_reached(range_, study.spec.space.widest[row["dimension"]])
     far = [e for e, share in outwards.items() if share >= (0.0 if e in reached else _FAR)]
     return [end for end in far if outwards[end] > 0 and row["edge"] in {end, "both"}]
-
-
-def _ends_reached(range_: Interval, widest: Range) -> list[End]:
-    """Where a range has come as far as it may."""
-    if not isinstance(widest, Interval):
-        return []
-    reached: dict[End, bool] = {
-        "lower": range_.low <= widest.low,
-        "upper": range_.high >= widest.high,
-    }
-    return [end for end, is_there in reached.items() if is_there]
 
 
 def _winner(study: StoredStudy, document: JSON) -> list[str]:

@@ -141,14 +141,19 @@ def shut_ends(previous: Range, following: Range, widest: Range, edge: Edge | Non
         widest: What may be searched.
         edge: Ends that the optimum may lie beyond.
     """
-    ranges = (previous, following)
-    if not isinstance(widest, Interval):
+    reached = [end for end in ends_reached(previous, widest) if edge in {end, "both"}]
+    return [end for end in reached if end in ends_reached(following, widest)]
+
+
+def ends_reached(range_: Range, widest: Range) -> list[End]:
+    """Ends at which a range has come as far as it may; choices have none."""
+    if not isinstance(range_, Interval) or not isinstance(widest, Interval):
         return []
     reached: dict[End, bool] = {
-        "lower": all(isinstance(r, Interval) and r.low <= widest.low for r in ranges),
-        "upper": all(isinstance(r, Interval) and r.high >= widest.high for r in ranges),
+        "lower": range_.low <= widest.low,
+        "upper": range_.high >= widest.high,
     }
-    return [end for end in reached if reached[end] and edge in {end, "both"}]
+    return [end for end, is_there in reached.items() if is_there]
 
 
 def box_of(rows: Sequence[LedgerRow]) -> Box:

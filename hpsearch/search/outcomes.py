@@ -52,7 +52,7 @@ def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
 def ranked(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """Outcomes that have a score, best first; ties go to the lower loss, then number."""
     scored = [outcome for outcome in outcomes if outcome.score is not None]
-    return sorted(scored, key=_rank)
+    return sorted(scored, key=rank)
 
 
 def configurations(outcomes: Iterable[Outcome]) -> list[dict[str, Value]]:
@@ -68,7 +68,8 @@ def signature(values: dict[str, Value]) -> str:
     return "\0".join(f"{name}={label(values[name])}" for name in sorted(values))
 
 
-def _rank(outcome: Outcome) -> tuple[float, float, int]:
+def rank(outcome: Outcome) -> tuple[float, float, int]:
+    """What trials are ordered by, best first: score, then lower loss, then lower number."""
     score = float("-inf") if outcome.score is None else outcome.score
     loss = float("inf") if outcome.loss is None else outcome.loss
     return -score, loss, outcome.number

@@ -127,14 +127,18 @@ def finish_opening(
         with database.writing(durable=True) as connection:
             # A connection that broke may have broken after the commit.
             if not again or not _says(connection, opening, text):
-                _finish(connection, database.storage, opening, text, trial)
-                _keep(connection, opening, model)
+                _finish(connection, database.storage, opening, text, trial, model)
 
     database.call_knowing(finish)
 
 
 def _finish(
-    connection: Connection, storage: BulkStorage, opening: Opening, text: str, trial: TrialResult
+    connection: Connection,
+    storage: BulkStorage,
+    opening: Opening,
+    text: str,
+    trial: TrialResult,
+    model: bytes | None,
 ) -> None:
     (final,) = opening.claim.trials
     when = clock(connection)
@@ -143,18 +147,13 @@ def _finish(
     connection.execute(
         update(tables.opening)
         .where(tables.opening.c.id == opening.id)
-        .values(result=text, finished=when)
+        .values(result=text, finished=when, model=model)
     )
     connection.execute(
         update(tables.round_)
         .where(tables.round_.c.id == opening.claim.round_id)
         .values(state=tables.RoundState.CLOSED, closed=when)
     )
-
-
-def _keep(connection: Connection, opening: Opening, model: bytes | None) -> None:
-    mine = tables.opening.c.id == opening.id
-    connection.execute(update(tables.opening).where(mine).values(model=model))
 
 
 @retried

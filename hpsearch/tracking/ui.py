@@ -73,11 +73,39 @@ def start_ui(tracking_uri: str, experiment_id: str | None, port: int = 5000) -> 
     if is_server(tracking_uri):
         return Dashboard(page(without_login(tracking_uri).rstrip("/"), experiment_id))
     port = free_port(port)
+    base = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", "mlflow", "server"]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    further = quiet_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    further |= {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
+    return served(command, further, page(base, experiment_id), f"{base}/health")
+
+
+def served(command: list[str], further: dict[str, str], url: str, health: str) -> Dashboard:
+    """Start a server and wait until it answers.
+
+    Args:
+        command: Its command line, which everybody on a machine may read.
+        further: What its environment has besides: addresses, which may hold passwords.
+        url: The page to open.
+        health: The page that is there once it answers.
+
+    Raises:
+        TrackingError: If it does not come up.
+    """
     with tempfile.TemporaryFile() as said:
-        process = _start_server(tracking_uri, port, said)
-        dashboard = Dashboard(page(f"http://{HOST}:{port}", experiment_id), process)
+        # A session of its own, so that the server and its workers can be ended together.
+        process = subprocess.Popen(  # noqa: S603 - a dashboard's own command, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env=os.environ | further,
+            start_new_session=True,
+        )
+        dashboard = Dashboard(url, process)
         try:
-            wait_until_it_answers(process, f"http://{HOST}:{port}/health", said)
+            _wait_until_it_answers(process, health, said)
         except BaseException:
             dashboard.stop()
             raise
@@ -136,24 +164,7 @@ def free_port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _start_server(tracking_uri: str, port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlflow", "server"]
-    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    environment = os.environ | quiet_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    # Not on the command line, which everybody on a machine may read.
-    environment |= {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
-    # A session of its own, so that the server and its workers can be ended together.
-    return subprocess.Popen(  # noqa: S603 - MLflow's own command, no shell
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=said,
-        stderr=said,
-        env=environment,
-        start_new_session=True,
-    )
-
-
-def wait_until_it_answers(process: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> None:
+def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> None:
     """Block until a page is there.
 
     Raises:

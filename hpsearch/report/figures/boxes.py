@@ -86,8 +86,8 @@ def _rectangle(ax: Axes, x: JSON, y: JSON, style: dict[str, Any]) -> None:
 
 
 def _draw_winner(ax: Axes, material: Material, first: Dimension, second: Dimension) -> list[Line2D]:
-    winner = (material.study or {}).get("winner")
-    if not winner:
+    winner = material.winner
+    if winner is None:
         return []
     place = ([winner["values"][first.name]], [winner["values"][second.name]])
     return [*ax.plot(*place, label="winner", **_WINNER)]

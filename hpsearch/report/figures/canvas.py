@@ -23,6 +23,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", "-.", ":")
 # Curves that are too many to have names of their own; they lie below those that have one.
 OTHERS: Any = {"color": "#BBBBBB", "linewidth": 0.7, "zorder": 1.5}
+# Where a new round begins; below the curves.
+BORDER: Any = {"color": "#999999", "linewidth": 0.8, "linestyle": ":", "zorder": 1.5}
 _DOTS_PER_INCH = 150
 _STYLE: Any = {
     "axes.grid": True,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpsearch.errors import CannotDrawError
-from hpsearch.report.figures.canvas import line_style, single
+from hpsearch.report.figures.canvas import BORDER, line_style, single
 from hpsearch.report.figures.material import Material, Trial
 
-# Where a new round begins; below the curves.
-_BORDER: Any = {"color": "#999999", "linewidth": 0.8, "linestyle": ":", "zorder": 1.5}
 # Most of what the first trials gain is found by any search; the axis shows the rest of the way.
 _SHOWN_FROM = 0.1
 
@@ -65,7 +62,7 @@ def _borders(ax: Axes, material: Material) -> None:
     spec = material.spec
     for number in range(1, spec.rounds):
         label = "next round of the search" if number == 1 else None
-        ax.axvline(number * spec.trials, label=label, **_BORDER)
+        ax.axvline(number * spec.trials, label=label, **BORDER)
 
 
 def _limit(ax: Axes, arms: Sequence[Sequence[Trial]]) -> None:

@@ -52,7 +52,7 @@ def finalists(material: Material) -> Figure:
     found = raced(material)
     if not found:
         raise CannotDrawError("no finalist has a score yet")
-    lines = len(found) + 1 + bool(_tested(material))
+    lines = len(found) + 1 + bool(material.tested)
     figure = Figure(figsize=(9.0, 1.7 + 0.42 * lines), layout="constrained")
     figure.suptitle(folded(material.title(f"{count(len(found), 'finalist')} over fresh seeds"), 80))
     ax = figure.add_subplot(xlabel="accuracy, mean and 95 % interval")
@@ -66,10 +66,6 @@ def finalists(material: Material) -> Figure:
     once = dict(zip(labels, handles, strict=True))
     figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=len(once))
     return figure
-
-
-def _winner(material: Material) -> dict[str, Any]:
-    return (material.study or {}).get("winner") or {}
 
 
 def raced(material: Material) -> list[Finalist]:
@@ -108,8 +104,8 @@ def _finalist(material: Material, trials: Sequence[Trial]) -> Finalist:
 
 
 def _draw_finalist(ax: Axes, place: int, one: Finalist, material: Material) -> str:
-    scores, winner = one.scores or one.own, _winner(material)
-    is_winner = bool(winner) and same(one.values) == same(winner["values"])
+    scores, winner = one.scores or one.own, material.winner
+    is_winner = winner is not None and same(one.values) == same(winner["values"])
     colour = COLOURS[2] if is_winner else COLOURS[0]
     label = "the winner" if is_winner else "finalist"
     _bar(ax, place, scores, colour, label)
@@ -140,13 +136,8 @@ def _bar(ax: Axes, place: int, scores: Sequence[float], colour: str, label: str)
     ax.errorbar([mean], [place], xerr=ends, color=colour, label=label, **_MEAN)
 
 
-def _tested(material: Material) -> dict[str, Any] | None:
-    test = (material.study or {}).get("test")
-    return test if test and test["score"] is not None else None
-
-
 def _draw_test(ax: Axes, place: int, material: Material) -> list[str]:
-    test = _tested(material)
+    test = material.tested
     if test is None:
         return []
     low, high = test["interval"]

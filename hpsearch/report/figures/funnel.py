@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hpsearch.errors import CannotDrawError
 from hpsearch.report.documents import JSON
-from hpsearch.report.figures.canvas import folded
+from hpsearch.report.figures.canvas import BORDER, folded
 from hpsearch.report.figures.material import Material
 from hpsearch.report.figures.scatter import Dots, coordinates, place, scaled
 from hpsearch.space import Choices, Dimension, frozen, label
@@ -24,7 +24,6 @@ _BAND: Any = {"color": "#0072B2", "alpha": 0.13, "linewidth": 0, "zorder": 1}
 _ENDS: Any = {"color": "#0072B2", "linewidth": 1.4, "zorder": 2}
 _NEXT: Any = {"facecolor": "none", "edgecolor": "#0072B2", "hatch": "////", "alpha": 0.45}
 _DECLARED: Any = {"color": "#000000", "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 2}
-_BORDER: Any = {"color": "#999999", "linewidth": 0.8, "linestyle": ":", "zorder": 1.5}
 # The ranges after the last round stand right of its trials, as wide as this share of a round.
 _NEXT_WIDTH = 0.14
 
@@ -68,7 +67,7 @@ def _draw(ax: Axes, material: Material, dimension: Dimension, dots: Dots) -> Non
         ax.axhline(dimension.range.low, **_DECLARED)
         ax.axhline(dimension.range.high, **_DECLARED)
     for number in range(1, _rounds(material)):
-        ax.axvline(number * material.spec.trials - 0.5, **_BORDER)
+        ax.axvline(number * material.spec.trials - 0.5, **BORDER)
 
 
 def _band(ax: Axes, material: Material, dimension: Dimension, row: JSON) -> None:

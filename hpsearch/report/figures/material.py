@@ -117,6 +117,17 @@ class Material:
             tuple(ledger),
         )
 
+    @property
+    def winner(self) -> JSON | None:
+        """The winner, as `show --json` has it; None where there is none yet."""
+        return self.study["winner"] if self.study and self.study.get("winner") else None
+
+    @property
+    def tested(self) -> JSON | None:
+        """The test figure, where there is one."""
+        test = self.study.get("test") if self.study else None
+        return test if test and test["score"] is not None else None
+
     def options(self, name: str) -> tuple[Any, ...]:
         """A dimension's choices, as JSON has them; none where it is a range."""
         return options_of(self.spec.space, name)

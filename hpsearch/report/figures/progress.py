@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hpsearch.errors import CannotDrawError
-from hpsearch.report.figures.canvas import COLOURS, folded
+from hpsearch.report.figures.canvas import BORDER, COLOURS, folded
+from hpsearch.report.figures.control import best_so_far
 from hpsearch.report.figures.material import Material, Trial
 
 _TRIAL: Any = {"s": 7, "color": "#BBBBBB", "zorder": 1.5, "linewidths": 0}
 _BEST: Any = {"color": COLOURS[0], "where": "post", "label": "best single trial so far"}
 _WINNER: Any = {"color": COLOURS[2], "linestyle": "--", "linewidth": 1.2}
-_BORDER: Any = {"color": "#999999", "linewidth": 0.8, "linestyle": ":", "zorder": 1.2}
 _MINUTE, _LONG = 60, 600
 
 
@@ -38,7 +37,7 @@ def progress(material: Material) -> Figure:
     left.set(xlabel="trials", ylabel="validation accuracy")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     for number in range(1, max(trial.round for trial in scored)):
-        left.axvline(number * material.spec.trials + 0.5, **_BORDER)
+        left.axvline(number * material.spec.trials + 0.5, **BORDER)
     _over_time(right, scored)
     _mark_winner((left, right), material)
     _limit(left, scored)
@@ -50,7 +49,7 @@ def progress(material: Material) -> Figure:
 def _draw(ax: Axes, x: Sequence[float], trials: Sequence[Trial]) -> None:
     scores = [trial.score or 0.0 for trial in trials]
     ax.scatter(x, scores, label="trial", **_TRIAL)
-    ax.step(x, list(accumulate(scores, max)), **_BEST)
+    ax.step(x, best_so_far(trials)[1], **_BEST)
 
 
 def _over_time(ax: Axes, trials: Sequence[Trial]) -> None:
@@ -67,8 +66,8 @@ def _over_time(ax: Axes, trials: Sequence[Trial]) -> None:
 
 def _mark_winner(axes: Sequence[Axes], material: Material) -> None:
     """A single best trial was lucky; what its winner is worth was measured afresh."""
-    winner = (material.study or {}).get("winner")
-    if not winner or not material.spec.confirms:
+    winner = material.winner
+    if winner is None or not material.spec.confirms:
         return
     for ax in axes:
         ax.axhline(winner["score"], label="the winner, over fresh seeds", **_WINNER)

@@ -51,7 +51,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True)
 class Sources:
-    """What a page is made of, as it was read in one go.
+    """What a page is made of.
 
     Attributes:
         study: The study.
