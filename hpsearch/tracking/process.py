@@ -97,7 +97,9 @@ class Mirror:
             stdout=subprocess.DEVNULL,
             stderr=said,
             env=os.environ | self._addresses,
-            start_new_session=True,  # Ctrl-C is for `start`, which then tells the mirror
+            # Ctrl-C is for `start`, which then tells the mirror. Not a session of its own: Linux
+            # shares processors between sessions first, and niceness counts within one only.
+            process_group=0,
         )
         return process, said
 

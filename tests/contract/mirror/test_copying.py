@@ -59,12 +59,11 @@ WRITES = {
 # ------------------------------------------------------------------- what is copied
 
 
-def test_every_epoch_reads_back_equal(searched, tracking):
+def check_values(database, tracking):
     """Every finite metric of every epoch, and every value, is in MLflow as it is in SQL."""
-    sync(searched.url, "small", tracking)
-    runs = by_key(check_whole(searched, tracking))
+    runs = by_key(check_whole(database, tracking))
     client = connect(tracking)
-    for trial in documents(searched)[0]:
+    for trial in documents(database)[0]:
         run = runs[f"small/{trial['purpose']}/{trial['number']}"]
         values = trial["values"]
         assert run.data.params == {
@@ -80,6 +79,12 @@ def test_every_epoch_reads_back_equal(searched, tracking):
         assert all(run.info.start_time <= m.timestamp <= run.info.end_time for m in read)
         assert run.data.tags["state"] == trial["state"]
         assert run.data.tags["worker"] == trial["worker"]
+
+
+def test_every_epoch_reads_back_equal(searched, tracking):
+    """A copy into an empty MLflow has every number that SQL has, and no other."""
+    sync(searched.url, "small", tracking)
+    check_values(searched, tracking)
 
 
 def test_runs_are_nested_and_elites_marked(searched, tracking):
@@ -338,20 +343,22 @@ def test_dying_after_any_write_leaves_nothing_twice(searched, tracking, monkeypa
 
 @pytest.mark.slow
 @SLOW_OVER_HTTP
-def test_killed_process_is_taken_up(searched, tracking, mirror_process):
-    """A mirror killed with SIGKILL between two trials is finished by the next one."""
-    process = mirror_process(searched, tracking, stdin=subprocess.PIPE)
+def test_a_mirror_killed_five_times_at_random_loses_nothing(searched, tracking, mirror_process):
+    """Each is killed with SIGKILL wherever it is; the last one leaves MLflow as SQL is."""
     client = connect(tracking)
 
-    def copied():
+    def runs():
         found = client.get_experiment_by_name("small")
-        return found is not None and len(client.search_runs([found.experiment_id])) > 5
+        return len(client.search_runs([found.experiment_id])) if found is not None else 0
 
-    until(copied)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    whole = len(documents(searched)[0])
+    for most in np.sort(np.random.default_rng(5).integers(1, whole, 5)):
+        process = mirror_process(searched, tracking, stdin=subprocess.PIPE)
+        until(lambda most=most: runs() >= most)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     sync(searched.url, "small", tracking)
-    check_whole(searched, tracking)
+    check_values(searched, tracking)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from hpsearch.tracking import client, process
 from hpsearch.tracking.client import connect
 from hpsearch.tracking.process import Mirror
 from hpsearch.tracking.ui import find_experiment
-from tests.contract.mirror.conftest import check_whole
+from tests.contract.mirror.conftest import check_whole, until
 
 # Nobody listens on port 1.
 SECRET = "planted5ecret"  # noqa: S105 - planted, to be searched for
@@ -118,6 +118,14 @@ def test_addresses_come_by_the_environment(searched, mirrors, mlflow_copy):
     assert "sqlite" not in command
     assert mirror.finish(searched, "small", _progress) is None
     assert read_mirror(searched, 1).destination == mlflow_copy
+
+
+def test_a_mirror_gives_way_to_training(searched, mirrors, mlflow_copy):
+    """Out of reach of Ctrl-C, yet in the session of the workers, within which niceness counts."""
+    process = mirrors(searched.url, mlflow_copy, "small")._process
+    assert os.getsid(process.pid) == os.getsid(0)
+    assert os.getpgid(process.pid) != os.getpgid(0)
+    until(lambda: psutil.Process(process.pid).nice() >= 10)
 
 
 def test_a_mirror_that_died_is_started_again(searched, mirrors, mlflow_copy, monkeypatch):
