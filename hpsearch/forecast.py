@@ -23,11 +23,35 @@ _PLACES = (1 / 8, 5 / 8, 3 / 8, 7 / 8)
 _FEW, _SECONDS, _MOST = 2, 0.1, 200
 # To place a trial takes 7 to 20 ms, by the number of dimensions (docs/search-quality.md).
 _PLANNING_SECONDS = 0.012
+# After round 1 of a search that has further ones, at most.
+NOISE_REPEATS = CONFIGURATIONS * SEEDS
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a study has behind it.
+
+    Attributes:
+        trials: Of the search, finished.
+        repeats: For the noise, finished or no longer wanted.
+        confirmed: Repeats of finalists.
+        control: Trials of the control arm.
+        over: Whether its winner is known.
+    """
+
+    trials: int = 0
+    repeats: int = 0
+    confirmed: int = 0
+    control: int = 0
+    over: bool = False
+
+
+NOTHING = Done()
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a study will train, and how long that takes.
+    """What a study will train, or has left to train, and how long that takes.
 
     Attributes:
         trials: Of the search.
@@ -48,6 +72,11 @@ class Forecast:
     trial_seconds: float | None
     seconds: tuple[float, float] | None
     workers: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to be trained."""
+        return not (self.trials or self.repeats or self.confirmation[1] or self.final)
 
     def document(self) -> dict[str, Any]:
         """JSON form."""
@@ -72,7 +101,13 @@ class Forecast:
 
 
 def forecast(
-    spec: StudySpec, prepared: Prepared, workers: int, population: int | None, *, tests: bool
+    spec: StudySpec,
+    prepared: Prepared,
+    workers: int,
+    population: int | None,
+    *,
+    tests: bool,
+    done: Done = NOTHING,
 ) -> Forecast:
     """Train a few steps, and count.
 
@@ -82,28 +117,40 @@ def forecast(
         workers: How many train at a time.
         population: Trials side by side; None lets the size of a network decide.
         tests: Whether the test split will be opened.
+        done: What is over already.
     """
     each = _trial_seconds(spec, prepared, population)
-    confirmation = spec.confirmation
-    race = (confirmation.least_repeats, confirmation.most_repeats)
-    repeats = 0 if spec.is_grid or spec.rounds == 1 else CONFIGURATIONS * SEEDS
+    trials = max(0, spec.planned_trials - done.trials)
+    repeats = 0 if spec.is_grid or spec.rounds == 1 else NOISE_REPEATS - done.repeats
+    least, most = _race(spec, done)
+    control = spec.control_trials - done.control
     final = TRAININGS if tests and spec.confirms else 0
-    always = spec.planned_trials + repeats + spec.control_trials
-    planning = _PLANNING_SECONDS * spec.planned_trials if _is_planned_from_posterior(spec) else 0.0
+    always = trials + repeats + control
+    planning = _PLANNING_SECONDS * trials if _is_planned_from_posterior(spec) else 0.0
     seconds = None
     if each is not None:
-        least, most = (planning + each * ((always + more) / workers + final) for more in race)
-        seconds = (least, most)
+        shortest, longest = (
+            planning + each * ((always + more) / workers + final) for more in (least, most)
+        )
+        seconds = (shortest, longest)
     return Forecast(
-        trials=spec.planned_trials,
+        trials=trials,
         repeats=repeats,
-        confirmation=race,
-        control=spec.control_trials,
+        confirmation=(least, most),
+        control=control,
         final=final,
         trial_seconds=each,
         seconds=seconds,
         workers=workers,
     )
+
+
+def _race(spec: StudySpec, done: Done) -> tuple[int, int]:
+    """How many repeats of finalists are left, at least and at most."""
+    if done.over:
+        return 0, 0
+    race = spec.confirmation
+    return max(0, race.least_repeats - done.confirmed), max(0, race.most_repeats - done.confirmed)
 
 
 def _is_planned_from_posterior(spec: StudySpec) -> bool:

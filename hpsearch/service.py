@@ -28,7 +28,7 @@ from hpsearch.errors import (
     UserError,
 )
 from hpsearch.final import open_sealed_test
-from hpsearch.forecast import Forecast, forecast
+from hpsearch.forecast import NOISE_REPEATS, NOTHING, Done, Forecast, forecast
 from hpsearch.launch.fork_server import warm_up
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
@@ -37,7 +37,8 @@ from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
 from hpsearch.search.amendments import Change, Place, extension, other_differences
 from hpsearch.search.sampling import check_sampler
-from hpsearch.store.amendments import amend
+from hpsearch.seeds import Purpose
+from hpsearch.store.amendments import amend, as_amended
 from hpsearch.store.database import Database, open_database
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.mirroring import mirror_progress
@@ -146,8 +147,22 @@ class Search:
         self.resumed, self.amended = True, len(study.amendments) > before
         return refresh_report(self.database, study, self.spec, self._source)
 
-    def forecast(self) -> Forecast:
-        """What the study costs; nothing is begun, and a few steps are trained in another process.
+    def look(self) -> StoredStudy | None:
+        """The study as `open` would leave it, and nothing is written; None for a new one.
+
+        Raises:
+            UserError: As `open` does.
+        """
+        study = stored_study(self._options.database, self.spec.name)
+        if study is None:
+            return None
+        self.database, self.resumed = open_database(self._options.database), True
+        return as_amended(self.database, study, partial(wanted_change, spec=self.spec))
+
+    def forecast(self, study: StoredStudy | None = None) -> Forecast:
+        """What the study costs, or what is left of one that was begun.
+
+        Nothing is begun, and a few steps are trained in another process.
 
         Raises:
             UserError: If its data cannot be used.
@@ -155,10 +170,14 @@ class Search:
         prepared = prepare(self.spec, self._options.data_dir)
         workers = self._options.workers or physical_cores()
         arguments = (self.spec, prepared, workers, self._options.population)
-        tests = self._options.open_test
+        done, tests = NOTHING, self._options.open_test
+        if study is not None:
+            done = _done(study, open_work(self.opened, study))
+            tests = self.will_test(study) and self.document(study)["test"] is None
         if self._options.launcher != "local":
-            return forecast(*arguments, tests=tests)
-        return Forecast.from_document(json.loads(run_in_process(_forecast, *arguments, tests)))
+            return forecast(*arguments, tests=tests, done=done)
+        said = run_in_process(_forecast, *arguments, tests, done)
+        return Forecast.from_document(json.loads(said))
 
     def _will_test(self, study: StoredStudy | None) -> bool:
         """Whether this search is to open the test split at its end."""
@@ -406,10 +425,39 @@ class _StopRequest:
 
 
 def _forecast(
-    spec: StudySpec, prepared: Prepared, workers: int, population: int | None, tests: bool
+    spec: StudySpec,
+    prepared: Prepared,
+    workers: int,
+    population: int | None,
+    tests: bool,
+    done: Done,
 ) -> str:
     """Called in a process where BLAS has one thread and the kernels are loaded."""
-    return json.dumps(forecast(spec, prepared, workers, population, tests=tests).document())
+    found = forecast(spec, prepared, workers, population, tests=tests, done=done)
+    return json.dumps(found.document())
+
+
+def _done(study: StoredStudy, work: dict[str, Any]) -> Done:
+    """What a study has behind it.
+
+    Args:
+        study: The study, perhaps with further rounds than it was begun with.
+        work: How far its search is, from `open_work`.
+    """
+    control = study.spec.control_trials
+    if study.state == "complete":
+        return Done(study.spec.planned_trials, NOISE_REPEATS, control=control, over=True)
+    repeated = (work["repeats"] or {"finished": 0})["finished"]
+    at_noise = work["purpose"] == Purpose.REPEAT
+    searched = work["search_done"] >= study.spec.planned_trials and not at_noise
+    noise = NOISE_REPEATS if work["search_done"] > study.spec.trials or searched else 0
+    return Done(
+        trials=work["search_done"],
+        repeats=repeated if at_noise else noise,
+        # What confirmed a winner of before it was given further rounds does not count.
+        confirmed=repeated if searched else 0,
+        control=min(control, (work["control"] or {"finished": 0})["finished"]),
+    )
 
 
 def wanted_change(study: StoredStudy, place: Place, spec: StudySpec) -> Change | None:

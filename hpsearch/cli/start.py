@@ -106,10 +106,8 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         search = Search(spec, source, run_options)
         console = console_for(as_json=as_json, quiet=quiet)
     try:
-        if dry_run:
-            _plan(search, console, as_json=as_json)
-            return
-        _run(search, console, options.commands(database, tracking), as_json=as_json)
+        act = _plan if dry_run else _run
+        act(search, console, options.commands(database, tracking), as_json=as_json)
     finally:
         search.close()
 
@@ -196,16 +194,21 @@ def _print_plan(search: Search, console: Console) -> None:
         console.print(f"Plan: nobody knows how long it takes ({error}).", markup=False)
 
 
-def _plan(search: Search, console: Console, *, as_json: bool) -> None:
+def _plan(search: Search, console: Console, commands: Commands, *, as_json: bool) -> None:
     """Print what would be done; nothing is."""
     from hpsearch.cli.output import print_json
     from hpsearch.report.plan import plan_line
-    from hpsearch.report.summary import opening_line
+    from hpsearch.report.summary import opening_line, print_opening
 
     with _leaving_at_ctrl_c():
-        plan = search.forecast()
-    console.print(opening_line(search.spec), soft_wrap=True)
-    console.print(plan_line(plan), soft_wrap=True)
+        study = search.look()
+        plan = search.forecast(study)
+    if study is None:
+        console.print(opening_line(search.spec), soft_wrap=True)
+    else:
+        print_opening(console, study, search.finished(study), commands, resumed=True)
+    if not plan.is_empty:
+        console.print(plan_line(plan, "Plan" if study is None else "Left"), soft_wrap=True)
     if as_json:
         print_json({"study": search.spec.name} | plan.document())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ def test(
     name: options.StudyName,
     database: options.Database = DEFAULT_DATABASE,
     data_dir: options.DataDir = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Open the split although the figure is known.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Score the winner on the test split; every opening is counted and reported."""
@@ -33,15 +36,28 @@ def test(
     with closing(open_database(database)) as store:
         study = load_study(store, name)
         check_ready(study)
-        typer.echo(f"{name}: training its winner on all rows but the test rows ...", err=True)
-        run_in_process(open_sealed_test, database, name, data_dir, True, parent_died)
         figure = test_figure(store, study.id)
+        opens = again or not _is_of_the_winner(figure)
+        if opens:
+            typer.echo(f"{name}: training its winner on all rows but the test rows ...", err=True)
+            run_in_process(open_sealed_test, database, name, data_dir, True, parent_died)
+            figure = test_figure(store, study.id)
         mirror = read_mirror(store, study.id)
     commands = options.commands(database, None if mirror is None else mirror.destination)
 
     def people(console: Console) -> None:
         print_test(console, name, figure, commands)
-        if mirror is not None:
+        if not opens:
+            once_more = f"`{commands.about('test', name)} --again` opens the split once more"
+            console.print(f"That is known already; {once_more}, which is counted.", markup=False)
+        elif mirror is not None:
             console.print(f"`{commands.sync(name)}` takes it to MLflow.", markup=False)
 
     emit(figure, as_json=as_json, people=people)
+
+
+def _is_of_the_winner(figure: dict[str, Any] | None) -> bool:
+    """Whether the figure is that of the winner of now, and no opening waits to be finished."""
+    if figure is None or figure["earlier_winner"]:
+        return False
+    return bool(figure["opening"] == figure["openings"])

@@ -15,10 +15,11 @@ from hpsearch.report.filters import FIELDS, field_of
 def trials_csv(trials: Sequence[JSON], dimensions: Sequence[str]) -> str:
     """A line for each trial: its fields, its values, and the metrics of its last measurement."""
     metrics = list(dict.fromkeys(name for trial in trials for name in _last(trial)))
-    head = [*FIELDS, "started", "finished", "message", *dimensions, *metrics]
+    fields = [name for name in FIELDS if name not in dimensions]
+    head = [*fields, "started", "finished", "message", *dimensions, *metrics]
     rows = [
         [
-            *(field_of(trial, name) for name in FIELDS),
+            *(field_of(trial, name) for name in fields),
             *(trial[name] for name in ("started", "finished", "message")),
             *(trial["values"].get(name) for name in dimensions),
             *(_last(trial).get(name) for name in metrics),

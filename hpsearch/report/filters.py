@@ -23,7 +23,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _CONDITION = re.compile(r"\s*([\w.-]+)\s*(<=|>=|!=|==?|<|>)\s*(.*?)\s*")
-# Of a trial, beside its dimensions.
+# Of a trial, beside its dimensions; a dimension of the same name takes a field's place.
 FIELDS = (
     "purpose",
     "number",
@@ -102,13 +102,11 @@ def _condition(text: str, known: Sequence[str]) -> Condition:
 
 
 def field_of(trial: JSON, name: str) -> Any:
-    """A trial's field, or its value of a dimension; `epochs` is how many were measured."""
-    if name == "epochs":
-        return len(trial["epochs"])
-    if name in FIELDS:
-        return trial.get(name)
+    """A trial's value of a dimension, else its field; `epochs` is how many were measured."""
     values: Mapping[str, Any] = trial["values"]
-    return values.get(name)
+    if name in values or name not in FIELDS:
+        return values.get(name)
+    return len(trial["epochs"]) if name == "epochs" else trial.get(name)
 
 
 def chosen(trials: Sequence[JSON], where: Sequence[Condition], top: int | None) -> list[JSON]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -17,6 +17,8 @@ from hpsearch.report.numbers import number, score, shown_range
 
 # What the other columns of the table of rounds take of a line.
 _BESIDE_RANGES = 36
+# The line of the table of rounds that no round was run for.
+NEXT = "next"
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -53,7 +55,7 @@ def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:
     """Every range of every round, with its reason."""
     table = new_table("round", "dimension", "range", "decision", "edge", "reason")
     for row in rows:
-        when = str(row["round"]) if row["round"] <= rounds else "next"
+        when = str(row["round"]) if row["round"] <= rounds else NEXT
         table.add_row(
             when,
             row["dimension"],
@@ -68,12 +70,14 @@ def print_ledger(console: Console, rows: Sequence[JSON], rounds: int) -> None:
 def print_trials(console: Console, trials: Sequence[JSON]) -> None:
     """One line per trial; why trials failed or were stopped, where any were."""
     names = list(dict.fromkeys(name for trial in trials for name in trial["values"]))
-    columns = ["purpose", "number", "round", "state", "score", "epochs", *names]
+    fields = ["purpose", "number", "round", "state", "score"]
+    # Where it is searched, `epochs` is what a trial was to have.
+    fields += [] if "epochs" in names else ["epochs"]
     with_messages = any(trial["message"] for trial in trials)
     with_stops = any(below_text(trial) for trial in trials)
     further = {"below": with_stops, "message": with_messages}
-    table = new_table(*columns, *(name for name, there in further.items() if there))
-    for column in table.columns[: len(columns) - len(names)]:
+    table = new_table(*fields, *names, *(name for name, there in further.items() if there))
+    for column in table.columns[: len(fields)]:
         column.no_wrap = True
     for trial in trials:
         cells = [
@@ -82,7 +86,7 @@ def print_trials(console: Console, trials: Sequence[JSON]) -> None:
             str(trial["round"]),
             trial["state"],
             score(trial["score"]),
-            str(len(trial["epochs"])),
+            *([str(len(trial["epochs"]))] if "epochs" in fields else []),
             *(number(trial["values"][n]) if n in trial["values"] else "-" for n in names),
         ]
         below = [below_text(trial)] if with_stops else []
@@ -109,26 +113,45 @@ def rounds_table(rounds: Sequence[JSON], following: Sequence[JSON], width: int) 
         following: Ledger rows decided after the last round, empty before that.
         width: Letters in a line; where there is room each range is drawn as a bar, too.
     """
+    head, rows = rounds_cells(rounds, following, _beside_bars)
+    if any(sum(map(len, row[1:-2])) > width - _BESIDE_RANGES for row in rows):
+        head, rows = rounds_cells(rounds, following)
+    table = new_table(*head)
+    for row in rows:
+        table.add_row(*row, style="dim" if row[0] == NEXT else None)
+    return table
+
+
+def rounds_cells(
+    rounds: Sequence[JSON],
+    following: Sequence[JSON],
+    shown: Callable[[Sequence[JSON]], list[str]] = lambda ranges: list(map(shown_range, ranges)),
+) -> tuple[list[str], list[list[str]]]:
+    """The head of the table of rounds, and its lines.
+
+    Args:
+        rounds: The rounds of the study's document.
+        following: Ledger rows decided after the last round, empty before that.
+        shown: A column of ranges as cells.
+    """
     names = list(rounds[0]["ranges"]) if rounds else []
-    table = new_table("round", *names, "trials", "best")
     next_ = {row["dimension"]: row for row in following}
-    ranges = [
-        [*(r["ranges"][name] for r in rounds), *([next_[name]] if name in next_ else [])]
+    columns = [
+        shown([*(r["ranges"][name] for r in rounds), *([next_[name]] if name in next_ else [])])
         for name in names
     ]
-    columns = [_beside_bars(of_one) for of_one in ranges]
-    if sum(len(cells[0]) for cells in columns) > width - _BESIDE_RANGES:
-        columns = [[shown_range(range_) for range_ in of_one] for of_one in ranges]
-    for place, r in enumerate(rounds):
-        trials = f"{r['finished']}/{r['planned']}"
-        cells = [column[place] for column in columns]
-        table.add_row(str(r["round"]), *cells, trials, score(r["best_score"]))
+    ends = [
+        (str(r["round"]), f"{r['finished']}/{r['planned']}", score(r["best_score"])) for r in rounds
+    ]
+    rows = [
+        [number_, *(column[place] for column in columns), trials, best]
+        for place, (number_, trials, best) in enumerate(ends)
+    ]
     if following:
-        cells = [
-            column[-1] if name in next_ else "" for name, column in zip(names, columns, strict=True)
-        ]
-        table.add_row("next", *cells, "", "", style="dim")
-    return table
+        pairs = zip(names, columns, strict=True)
+        cells = [column[-1] if name in next_ else "" for name, column in pairs]
+        rows.append([NEXT, *cells, "", ""])
+    return ["round", *names, "trials", "best"], rows
 
 
 def _beside_bars(ranges: Sequence[JSON]) -> list[str]:

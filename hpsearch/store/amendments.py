@@ -7,18 +7,19 @@ is taken from its holder, who then comes too late with what it decided without t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from hpsearch.errors import UserError
-from hpsearch.search.amendments import AmendedSearch, Change, Place, taking_back
+from hpsearch.search.amendments import AmendedSearch, Amendment, Change, Place, taking_back
 from hpsearch.search.rounds import DoneRound
 from hpsearch.seeds import Purpose
 from hpsearch.space import Box
 from hpsearch.store import tables
 from hpsearch.store.amendment_rows import insert_amendment
-from hpsearch.store.database import Database, retried
+from hpsearch.store.database import Database, clock, retried
 from hpsearch.store.documents import box_from
 from hpsearch.store.openings import unfinished_opening
 from hpsearch.store.reading import newest_round, ranges_document
@@ -63,6 +64,26 @@ def amend(database: Database, study: StoredStudy, wanted: Wanted) -> StoredStudy
         if amended.state == "complete" and amended.spec.rounds > place.round:
             _reopen(connection, amended)
         return study_at(connection, study)
+
+
+@retried
+def as_amended(database: Database, study: StoredStudy, wanted: Wanted) -> StoredStudy:
+    """The study as `amend` would leave it; nothing is written.
+
+    Raises:
+        UserError: As `amend` does.
+    """
+    with database.reading() as connection:
+        now, place = study_at(connection, study), _place(connection, study.id)
+        change = wanted(now, place)
+        if change is None:
+            return now
+        _check_not_compared(connection, now)
+        amendment = Amendment(place, change, clock(connection))
+    changed = replace(now, amendments=(*now.amendments, amendment))
+    if changed.spec.rounds > place.round:
+        return replace(changed, state="running", winner=None, completed=None)
+    return changed
 
 
 def take_back(database: Database, study: StoredStudy, number: int) -> StoredStudy:

@@ -113,13 +113,16 @@ def _as_of_the_first_schema(hpsearch: Command) -> None:
 
 
 def test_the_test_split_stays_sealed_until_asked(hpsearch: Command):
-    """--no-test is remembered; `test` opens later, and a second opening is reported as such."""
+    """--no-test is remembered, `test` opens later; once more only if asked, and reported so."""
     file = hpsearch.write("small.toml", SMALL_STUDY)
     assert hpsearch.json("start", file, "--no-test", *LOCAL)["test"] is None
     assert hpsearch.json("start", file, *LOCAL)["test"] is None
     first = hpsearch.json("test", "small")
     assert first["openings"] == 1
-    second = hpsearch("test", "small")
+    known = hpsearch("test", "small")
+    assert "--again` opens the split once more, which is counted" in " ".join(known.stdout.split())
+    assert hpsearch.json("test", "small") == first
+    second = hpsearch("test", "small", "--again")
     assert "opened 2 times" in second.stdout
     assert hpsearch.json("show", "small")["test"]["score"] == first["score"]
 
@@ -212,3 +215,19 @@ def test_a_dry_run_says_the_plan_and_does_nothing(hpsearch: Command):
     document = hpsearch.json("start", file, "--dry-run")
     assert (document["study"], document["workers"] > 0) == ("small", True)
     assert [path.name for path in hpsearch.folder.iterdir()] == ["small.toml"]
+
+
+def test_a_dry_run_of_a_study_that_was_begun_says_what_is_left(hpsearch: Command):
+    """Nothing of a finished one, the further round of one that is to have it; neither is begun."""
+    file = hpsearch.write("small.toml", SMALL_STUDY)
+    one = ("--rounds", "1", "--trials", "8")
+    assert hpsearch("start", file, *one, *LOCAL).returncode == 0
+    before = hpsearch.json("show", "small")
+    assert "already finished" in hpsearch("start", "small", "--dry-run").stdout
+    assert "Left" not in hpsearch("start", "small", "--dry-run").stdout
+    left = hpsearch.json("start", "small", "--rounds", "2", "--dry-run")
+    assert (left["trials"], left["repeats"], left["final"]) == (8, 16, 0)
+    refused = hpsearch("start", "small", "--seed", "8", "--dry-run")
+    assert refused.returncode == 2
+    assert "with other settings: seed" in refused.stderr
+    assert hpsearch.json("show", "small") == before

@@ -2,8 +2,9 @@
 
 import pytest
 
+from hpsearch import forecast as forecasting
 from hpsearch.data.prepared import prepare
-from hpsearch.forecast import Forecast, forecast
+from hpsearch.forecast import NOTHING, Done, Forecast, forecast
 from hpsearch.report.plan import plan_line
 from hpsearch.study import StudySpec
 
@@ -24,9 +25,10 @@ def make_spec(**changes):
 def planned(tmp_path):
     """Builds the forecast of a study with two workers."""
 
-    def plan(tests=True, **changes):
+    def plan(tests=True, population=None, done=NOTHING, **changes):
         spec = make_spec(**changes)
-        return forecast(spec, prepare(spec, None, tmp_path), 2, None, tests=tests)
+        prepared = prepare(spec, None, tmp_path)
+        return forecast(spec, prepared, 2, population, tests=tests, done=done)
 
     return plan
 
@@ -53,10 +55,39 @@ def test_a_control_arm_and_a_sealed_test_are_counted_as_they_are(planned):
     assert (found.repeats, found.control, found.final) == (0, 20, 0)
 
 
-def test_longer_training_takes_longer(planned):
-    """Fifty times the epochs take at least ten times as long."""
-    short, long = planned(), planned(training={"epochs": 100})
-    assert long.trial_seconds > 10 * short.trial_seconds
+@pytest.fixture
+def clock(monkeypatch):
+    """Training that takes a millisecond for an update of a member, and 20 for a measurement."""
+    now = 0.0
+
+    def train(members, _training, _validation):
+        nonlocal now
+        now += 0.02 + 0.001 * sum(m.settings.training.iterations for m in members)
+
+    monkeypatch.setattr(forecasting, "train", train)
+    monkeypatch.setattr(forecasting.time, "perf_counter", lambda: now)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("epochs", [2, 100])
+def test_a_trial_takes_its_updates_and_its_measurements(planned, epochs):
+    """Both are told apart by timing few and many updates; a population shares a measurement."""
+    training = {"epochs": epochs, "batch_size": 8}
+    found = planned(population=4, training=training)
+    rows = 72  # 60 % of 120
+    assert found.trial_seconds == pytest.approx(epochs * (rows / 8 * 0.001 + 0.02 / 4))
+
+
+def test_what_is_done_is_not_to_come(planned):
+    """Of a study that was begun only what is left is counted; of one that is over only the test."""
+    done = Done(trials=50, repeats=16, confirmed=0)
+    found = planned(done=done)
+    assert (found.trials, found.repeats, found.confirmation) == (10, 0, (45, 85))
+    found = planned(done=Done(trials=60, repeats=16, confirmed=50))
+    assert (found.trials, found.confirmation) == (0, (0, 35))
+    over = Done(trials=60, repeats=16, confirmed=50, over=True)
+    assert (planned(done=over).final, planned(done=over).is_empty) == (5, False)
+    assert planned(done=over, tests=False).is_empty
 
 
 def test_a_forecast_reads_back_from_its_document(planned):
@@ -80,7 +111,7 @@ def test_the_plan_is_one_line():
     ("seconds", "words"),
     [
         ((60.0, 90.0), "about 1 min 0 s to 1 min 30 s with"),
-        ((0.2, 0.4), "less than 2 s with"),
+        ((2.0, 9.0), "some seconds with"),
         (None, "nobody knows how long"),
     ],
 )

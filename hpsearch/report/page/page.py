@@ -22,6 +22,7 @@ from hpsearch.report.figures.material import Material
 from hpsearch.report.lengths import length_text, rounds_text
 from hpsearch.report.numbers import count, duration, score, shown_range, shown_values
 from hpsearch.report.summary import following_rows, result_sections
+from hpsearch.report.tables import NEXT, rounds_cells
 from hpsearch.store.studies import StoredStudy
 from hpsearch.study import FigureName
 
@@ -177,28 +178,16 @@ def _tiles(document: JSON) -> list[tuple[str, str, str]]:
 
 
 def _rounds(sources: Sources) -> dict[str, Any]:
-    rounds = sources.document["rounds"]
-    names = list(rounds[0]["ranges"]) if rounds else []
-    rows = [
-        [
-            str(r["round"]),
-            *(shown_range(r["ranges"][name]) for name in names),
-            f"{r['finished']}/{r['planned']}",
-            score(r["best_score"]),
-        ]
-        for r in rounds
-    ]
     following = following_rows(sources.study, sources.document, sources.ledger)
-    if following:
-        rows.append(["next", *(shown_range(row) for row in following), "", ""])
-    return {"head": ["round", *names, "trials", "best"], "rows": rows}
+    head, rows = rounds_cells(sources.document["rounds"], following)
+    return {"head": head, "rows": rows}
 
 
 def _reasons(ledger: Sequence[JSON], rounds: int) -> dict[str, list[tuple[str, str, str]]]:
     """(round, range, reason) of every decision, by dimension."""
     reasons: dict[str, list[tuple[str, str, str]]] = {}
     for row in ledger:
-        when = f"round {row['round']}" if row["round"] <= rounds else "next"
+        when = f"round {row['round']}" if row["round"] <= rounds else NEXT
         entry = (when, shown_range(row), row["reason"])
         reasons.setdefault(row["dimension"], []).append(entry)
     return reasons

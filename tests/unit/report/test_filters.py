@@ -43,6 +43,16 @@ def numbers(*typed, top=None):
     return [(t["purpose"], t["number"]) for t in found]
 
 
+def test_a_dimension_takes_the_place_of_a_field_of_its_name():
+    """Where `epochs` is searched, what is compared and written is how many a trial was to have."""
+    trials = [trial(number, 0.5, values={"epochs": 10 * number}) for number in range(3)]
+    found = chosen(trials, conditions(["epochs>=10"], ["epochs"]), None)
+    assert [t["number"] for t in found] == [1, 2]
+    rows = list(csv.reader(io.StringIO(trials_csv(found, ["epochs"]))))
+    assert rows[0].count("epochs") == 1
+    assert [row[rows[0].index("epochs")] for row in rows[1:]] == ["10", "20"]
+
+
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
