@@ -14,6 +14,7 @@ def check(
     from hpsearch.cli.start import find_study_file
     from hpsearch.report.control import control_plan
     from hpsearch.report.lengths import length_text, rounds_text
+    from hpsearch.report.numbers import dimension_text
     from hpsearch.search.sampling import check_sampler
     from hpsearch.study_file import load_study
 
@@ -26,3 +27,6 @@ def check(
         f"{path}: fine. {spec.name}: {rounds_text(spec)} over {names}, {length_text(spec)} each, "
         f"on {spec.data.source}{control and f'; then {control}'}."
     )
+    width = max(map(len, spec.space.names))
+    for dimension in spec.space.dimensions:
+        typer.echo(f"  {dimension.name:<{width}}  {dimension_text(dimension)}")

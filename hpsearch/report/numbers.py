@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpsearch.space import OWN
+from hpsearch.space import OWN, Dimension, Interval
 
 _MINUTE, _HOUR = 60, 3600
 
@@ -33,6 +33,16 @@ def shown_range(document: Mapping[str, Any]) -> str:
     if "choices" in document:
         return ", ".join(number(choice) for choice in document["choices"])
     return f"{number(document['low'])} .. {number(document['high'])}"
+
+
+def dimension_text(dimension: Dimension) -> str:
+    """`1e-06 .. 0.01, log, may grow to 1e-07 .. 1`, or the choices."""
+    parts = [shown_range(dimension.range.document())]
+    if isinstance(dimension.range, Interval) and dimension.range.scale == "log":
+        parts.append("log")
+    if dimension.limits is not None:
+        parts.append(f"may grow to {shown_range(dimension.limits.document())}")
+    return ", ".join(parts)
 
 
 def shown_values(values: Mapping[str, Any]) -> str:

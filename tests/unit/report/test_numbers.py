@@ -2,7 +2,16 @@
 
 import pytest
 
-from hpsearch.report.numbers import count, duration, number, score, shown_range, shown_values
+from hpsearch.report.numbers import (
+    count,
+    dimension_text,
+    duration,
+    number,
+    score,
+    shown_range,
+    shown_values,
+)
+from hpsearch.space import Choices, Dimension, Interval
 
 
 @pytest.mark.parametrize(
@@ -21,6 +30,15 @@ def test_durations_have_two_units_at_most(seconds, text):
 def test_values_have_three_digits(value, text):
     """Floats are shortened, everything else stays as the study file has it."""
     assert number(value) == text
+
+
+def test_a_dimension_reads_with_its_limits():
+    """Where it is searched, on which scale, and how far it may grow."""
+    low, wide = Interval(1e-4, 1e-3, "log"), Interval(1e-5, 1.0, "log")
+    said = dimension_text(Dimension("learning_rate", low, wide))
+    assert said == "0.0001 .. 0.001, log, may grow to 1e-05 .. 1"
+    assert dimension_text(Dimension("beta1", Interval(0.5, 0.95))) == "0.5 .. 0.95"
+    assert dimension_text(Dimension("hidden", Choices(((5,), (20, 20))))) == "[5], [20, 20]"
 
 
 def test_ranges_and_scores_read_well():
