@@ -295,7 +295,7 @@ def _chosen(winner: JSON) -> str:
         return ""
     over = count(winner["raced"]["seeds"], "seed")
     said = f"; {score(winner['raced']['score'])} over the {over} that chose it"
-    return f"{said}, the simplest of those tied" if winner["ties"] else said
+    return f"{said}, the simplest of those as good" if winner["ties"] else said
 
 
 def _sealed(study: StoredStudy, document: JSON) -> list[str]:

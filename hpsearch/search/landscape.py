@@ -25,6 +25,9 @@ PLACES = 768
 _QUANTILE, _DEPTH, _LEAST_DEPTH = 0.25, 10.0, 1e-6
 # The best ones: this share, but so many at least, as for elites.
 _TOP_SHARE, _FEWEST_TOP = 0.15, 10
+# What hardly trains is at the mercy of its seed: a score that is far below the best ones may have
+# been that much higher, this share of the way beyond so many standard deviations of the noise.
+_SCATTER, _BESIDE = 0.2, 2.0
 # Places that may be better still: so many maxima of mean + so many standard deviations.
 _HOPEFUL, _DEVIATIONS = 6, 2.0
 
@@ -88,6 +91,7 @@ class Landscape:
                 scores,
                 noise,
                 _shared(history)[~diverged],
+                scatter(scores, noise),
                 parameters,
                 fitted=parameters is not None,
                 is_measured=is_measured,
@@ -214,12 +218,30 @@ def tamed(scores: np.ndarray, noise: float | None) -> np.ndarray:
     """
     if noise is None:
         return np.asarray(np.maximum(scores, np.quantile(scores, _QUANTILE)))
-    top = max(_FEWEST_TOP, round(_TOP_SHARE * len(scores)))
     # A noise of 0 would leave no depth to divide by.
     depth = max(_DEPTH * noise, _LEAST_DEPTH)
-    floor = float(np.sort(scores)[-top:].mean()) - depth
+    floor = _top(scores) - depth
     below = np.maximum(floor - scores, 0.0)
     return np.asarray(np.where(below > 0, floor - depth * np.log1p(below / depth), scores))
+
+
+def scatter(scores: np.ndarray, noise: float) -> np.ndarray:
+    """How far scores scatter beyond the noise that the best ones have.
+
+    Args:
+        scores: (n,) float64.
+        noise: Standard deviation of a good score around its mean over seeds.
+
+    Returns:
+        (n,) float64: standard deviations; 0 for those that are about as good as the best.
+    """
+    return np.asarray(_SCATTER * np.maximum(_top(scores) - _BESIDE * noise - scores, 0.0))
+
+
+def _top(scores: np.ndarray) -> float:
+    """The mean of the best ones."""
+    count = max(_FEWEST_TOP, round(_TOP_SHARE * len(scores)))
+    return float(np.sort(scores)[-count:].mean())
 
 
 def _shared(history: Sequence[Outcome]) -> np.ndarray:

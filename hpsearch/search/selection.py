@@ -86,10 +86,13 @@ def race(
     chance would in one of twenty races (Student's paired test, one-sided), or when it diverged more
     often. Fewer than four seeds drop nobody.
 
+    The winner is the simplest of those left whose mean is within a standard error of the best mean
+    (the one-standard-error rule: Breiman et al., *Classification and Regression Trees*, 1984,
+    3.4.3). One whose repeats scatter widely stays in a race for long, and is not as good for that.
+
     Args:
         repeats: All repeats so far. Those still in the race have met every seed.
-        simplicity: Of those that cannot be told apart the one with the smallest wins, then the one
-            with the best mean.
+        simplicity: The smallest is the simplest; of equally simple ones the best mean wins.
     """
     seeds = max((outcome.replicate for outcome in repeats), default=-1) + 1
     met_all = {signature(o.values) for o in repeats if o.replicate == seeds - 1}
@@ -99,9 +102,11 @@ def race(
         return Race((), seeds, None)
     best = max(left, key=lambda group: _candidate(group).score)
     running = [group for group in left if group is best or not _beaten(best, group)]
-    first, *ties = sorted(map(_candidate, running), key=lambda c: (simplicity(c.values), -c.score))
-    ties.sort(key=lambda candidate: -candidate.score)
-    winner = Winner(first, tuple(ties))
+    ranking = sorted(map(_candidate, running), key=lambda candidate: -candidate.score)
+    as_good = ranking[0].score - ranking[0].standard_error
+    alike = [candidate for candidate in ranking if candidate.score >= as_good]
+    first = min(alike, key=lambda candidate: simplicity(candidate.values))
+    winner = Winner(first, tuple(candidate for candidate in ranking if candidate is not first))
     return Race(tuple(group[0].values for group in running), seeds, winner)
 
 

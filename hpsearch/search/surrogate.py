@@ -3,7 +3,8 @@
 Constant mean, Matern 5/2 with a length scale for every column, a level for every seed that trials
 share, and white noise (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006,
 ch. 2, 4.2 and 5.4). Length scales and variances are those of the highest posterior density; the
-noise has a prior: it was measured, or at least its lower bound is known.
+noise has a prior: it was measured, or at least its lower bound is known. Scores may scatter by
+more than the noise, each as far as whoever gives them says.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 # In units of a column's range: shorter is noise, longer is no effect at all.
 _LENGTH_BOUNDS = (0.02, 20.0)
 _FIRST_LENGTH = 0.3
+# Standard deviation of a prior on the logarithm of a length below the first one: a score that
+# nobody expected is noise rather than a hill of its own.
+_SHORT_SD = 0.5
 # Of the standardised scores.
 _SIGNAL_BOUNDS = (1e-2, 1e3)
 _NOISE_BOUNDS = (1e-7, 4.0)
@@ -32,6 +36,8 @@ _NOISE_BOUNDS = (1e-7, 4.0)
 _SIGNAL_PRIOR_SD = 1.5
 _MEASURED_SD, _SUPPOSED_SD = 1.0, 3.0
 _LEAST_NOISE = 1e-6
+# On the diagonal of what is fitted, so that it can be factored.
+_LEAST_VARIANCE = 1e-10
 _MOST_STEPS = 60
 # Added to the diagonal of what is drawn from, as a share of the signal's variance.
 _JITTER = 1e-6
@@ -62,6 +68,8 @@ class Surrogate:
         scores: (n,) float64.
         noise: Standard deviation of a score around its mean over seeds, as it was estimated.
         seeds: (n,) float64: which trials share a seed; `NO_SEED` for those that share none.
+        scatter: (n,) float64: standard deviations of what each score scatters beyond the noise that
+            all have; None for nothing.
         start: Where the fit starts: `parameters` of another fit; None for the default.
         fitted: Whether `start` is to be taken as it stands.
         is_measured: Whether the noise was, or is only supposed.
@@ -73,6 +81,7 @@ class Surrogate:
         scores: np.ndarray,
         noise: float,
         seeds: np.ndarray | None = None,
+        scatter: np.ndarray | None = None,
         start: np.ndarray | None = None,
         *,
         fitted: bool = False,
@@ -81,6 +90,8 @@ class Surrogate:
         self._rows, self._scale = rows, _Scale.of(scores)
         self._seeds = np.full(len(rows), _NO_SEED) if seeds is None else seeds
         self._targets = (scores - self._scale.mean) / self._scale.sd
+        scatter = np.zeros(len(rows)) if scatter is None else scatter
+        self._variances = (scatter / self._scale.sd) ** 2 + _LEAST_VARIANCE
         self._noise = float(np.log(max((noise / self._scale.sd) ** 2, _LEAST_NOISE)))
         self._noise_sd = _MEASURED_SD if is_measured else _SUPPOSED_SD
         start = _first(rows.shape[1], self._noise) if start is None else start
@@ -164,7 +175,7 @@ class Surrogate:
         optimizer = (
             None if fitted else partial(_highest_density, self._noise, self._noise_sd, found)
         )
-        process = GaussianProcessRegressor(kernel, alpha=1e-10, optimizer=optimizer)
+        process = GaussianProcessRegressor(kernel, alpha=self._variances, optimizer=optimizer)
         with warnings.catch_warnings():
             # A length scale at its bound is how a column without effect ends.
             warnings.simplefilter("ignore")
@@ -195,11 +206,13 @@ def _highest_density(
     def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = objective(theta)
         signal = theta[0] / _SIGNAL_PRIOR_SD
+        short = np.minimum(theta[1:-2] - math.log(_FIRST_LENGTH), 0.0) / _SHORT_SD
         excess = (theta[-2:] - noise) / noise_sd
         gradient = np.array(gradient)
         gradient[0] += signal / _SIGNAL_PRIOR_SD
+        gradient[1:-2] += short / _SHORT_SD
         gradient[-2:] += excess / noise_sd
-        return value + (signal**2 + float(excess @ excess)) / 2, gradient
+        return value + (signal**2 + float(short @ short) + float(excess @ excess)) / 2, gradient
 
     limited = np.clip(start, bounds[:, 0], bounds[:, 1])
     best: Any = minimize(

@@ -5,7 +5,7 @@ from math import log10
 import numpy as np
 import pytest
 
-from hpsearch.search.landscape import Landscape, explored_box, tamed
+from hpsearch.search.landscape import Landscape, explored_box, scatter, tamed
 from hpsearch.search.outcomes import Outcome
 from hpsearch.search.points import placed, sobol
 from hpsearch.search.posterior import narrow
@@ -79,6 +79,34 @@ def test_without_limits_an_open_edge_is_only_named():
     row = study(peak(-1.5), others=(DECAY,))["rate"]
     assert (row.decision, row.edge, row.range.high) == ("narrowed", "upper", 1e-2)
     assert row.reason.endswith("at the upper edge 0.01: the optimum may lie beyond")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_networks_at_the_mercy_of_their_seeds_draw_no_range_to_them(seed):
+    """Where half of them do not train at all, a score among them is no hill that was missed."""
+    rate = Dimension("rate", Interval(1e-4, 1e-2, "log"))
+    declared = Box((rate,))
+    rng = np.random.default_rng(seed)
+    places = [
+        *placed(sobol(1, 16, rng), declared),
+        *placed(rng.uniform(0.55, 1, (48, 1)), declared),
+    ]
+
+    def score(values):
+        if values["rate"] > 1e-3:
+            return 0.91 + 0.02 * log10(values["rate"] / 1e-3) + 0.02 * rng.standard_normal()
+        return 0.89 - (0.3 * rng.random() if rng.random() < 0.5 else 0.0)
+
+    found = [Outcome(i, values, float(score(values)), 0.1) for i, values in enumerate(places)]
+    landscape = Landscape.of(declared, found, 0.02)
+    (row,) = narrow(declared, landscape, 7, np.random.default_rng(seed)).rows
+    assert row.range.high > 8e-3
+
+
+def test_scores_that_are_about_as_good_as_the_best_scatter_as_the_noise_does():
+    """Only of those below is less sure what they are worth, the less the further below."""
+    scores = np.array([0.9] * 20 + [0.88, 0.6, 0.3])
+    assert scatter(scores, NOISE).tolist() == pytest.approx([0.0] * 21 + [0.056, 0.116])
 
 
 def test_a_choice_that_no_maximum_has_is_dropped():

@@ -8,6 +8,7 @@ from hpsearch.search.selection import (
     choose_winner,
     in_turn,
     mean_interval,
+    race,
     wilson_interval,
 )
 
@@ -74,6 +75,20 @@ def test_the_best_mean_wins():
     assert (winner.candidate.score, winner.candidate.seeds) == (pytest.approx(0.8), 3)
     assert winner.candidate.standard_error == pytest.approx(0, abs=1e-12)
     assert winner.ties == ()
+
+
+def test_who_scatters_widely_is_not_as_good_for_that():
+    """Simpler, and not to be told from the best by any test: but its mean is further below."""
+    best = [0.96, 0.965, 0.955, 0.96]
+    wide = [0.99, 0.89, 0.98, 0.90]
+    near = [0.9585, 0.9625, 0.9535, 0.9585]
+    size = {"a": (3,), "b": (1,), "c": (2,)}
+    found = race(repeats(a=best, b=wide, c=near), lambda values: size[values["x"]])
+    assert len(found.running) == 2  # c is told from a, seed by seed
+    assert found.winner.candidate.values == {"x": "a"}
+    assert names(found.winner.ties) == ["b"]
+    found = race(repeats(a=best, b=wide, c=best), lambda values: size[values["x"]])
+    assert found.winner.candidate.values == {"x": "c"}
 
 
 def names(ties):
