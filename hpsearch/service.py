@@ -32,7 +32,7 @@ from hpsearch.forecast import NOISE_REPEATS, NOTHING, Done, Forecast, forecast
 from hpsearch.launch.fork_server import warm_up
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.launcher import Launcher
-from hpsearch.launch.local import LocalLauncher, parent_died, physical_cores, run_in_process
+from hpsearch.launch.local import LocalLauncher, parent_died, run_in_process
 from hpsearch.nn.kernels import kernels_name
 from hpsearch.report.progress import Progress
 from hpsearch.search.amendments import Change, Place, extension, other_differences
@@ -40,6 +40,7 @@ from hpsearch.search.sampling import check_sampler
 from hpsearch.seeds import Purpose
 from hpsearch.store.amendments import amend, as_amended
 from hpsearch.store.database import Database, open_database
+from hpsearch.store.engine import absolute
 from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.mirroring import mirror_progress
 from hpsearch.store.patience import Patience
@@ -66,7 +67,7 @@ _STOP_SECONDS = 5.0
 # So many deaths in a row without one finished trial mean that no trial ever will.
 _MOST_DEATHS = 12
 
-LauncherName = Literal["local", "inline"]
+LauncherName = Literal["local", "inline", "dask"]
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,10 @@ class StartOptions:
         database: Address of the database.
         tracking: MLflow's tracking URI, or "none".
         data_dir: Folder with data files, None for the default places.
-        workers: How many workers; None for one per physical core.
+        workers: How many workers; None for one per physical core, or per thread of a Dask cluster.
         population: Trials trained side by side, None to let the program choose.
         launcher: Where workers run.
+        scheduler: Address of the Dask cluster's scheduler; None for a cluster on this machine.
         open_test: Whether the test split may be opened at the end.
         lease_seconds: How long a claim belongs to a worker that is not heard of.
     """
@@ -90,6 +92,7 @@ class StartOptions:
     workers: int | None = None
     population: int | None = None
     launcher: LauncherName = "local"
+    scheduler: str | None = None
     open_test: bool = True
     lease_seconds: float = LEASE_SECONDS
 
@@ -112,6 +115,7 @@ class Search:
         self._options = options
         self._stop = _StopRequest()
         self._mirror: Mirror | None = None
+        self._launcher: Launcher | None = None
         self.database: Database | None = None
         self.resumed = self.amended = False
         self._watch: Watch = lambda _progress: None
@@ -130,6 +134,8 @@ class Search:
         kernels_name()  # says so if HPSEARCH_KERNELS cannot be meant
         if self._options.launcher == "local":
             warm_up()
+        else:
+            self._workers()  # now: a cluster that does not answer begins no study
         prepared = prepare(self.spec, self._options.data_dir)
         study = stored_study(self._options.database, self.spec.name, migrate=True)
         if self._will_test(study):
@@ -168,16 +174,24 @@ class Search:
             UserError: If its data cannot be used.
         """
         prepared = prepare(self.spec, self._options.data_dir)
-        workers = self._options.workers or physical_cores()
+        workers = self._workers()
         arguments = (self.spec, prepared, workers, self._options.population)
         done, tests = NOTHING, self._options.open_test
         if study is not None:
             done = _done(study, open_work(self.opened, study))
             tests = self.will_test(study) and self.document(study)["test"] is None
-        if self._options.launcher != "local":
+        if self._options.launcher == "inline":
             return forecast(*arguments, tests=tests, done=done)
         said = run_in_process(_forecast, *arguments, tests, done)
         return Forecast.from_document(json.loads(said))
+
+    def _opened_launcher(self) -> Launcher:
+        if self._launcher is None:
+            self._launcher = _launcher(self._options, self.spec.name)
+        return self._launcher
+
+    def _workers(self) -> int:
+        return self._options.workers or self._opened_launcher().room()
 
     def _will_test(self, study: StoredStudy | None) -> bool:
         """Whether this search is to open the test split at its end."""
@@ -261,6 +275,8 @@ class Search:
         """Leave no process and no connection behind."""
         if self._mirror is not None:
             self._mirror.end()
+        if self._launcher is not None:
+            self._launcher.close()
         if self.database is not None:
             self.database.close()
 
@@ -295,8 +311,8 @@ class Search:
     def _search(self, database: Database, study: StoredStudy) -> None:
         # Workers that died before this `start` died with the one before, or were killed after it.
         recover_dead_workers(database, study.id, blame=False)
-        launcher = _launcher(self._options, study.name)
-        crew = _Crew(launcher, database, study, self._options.workers or physical_cores())
+        launcher = self._opened_launcher()
+        crew = _Crew(launcher, database, study, self._workers())
         began, stage = time.monotonic(), None
         try:
             while not self._stop.event.is_set():
@@ -497,12 +513,16 @@ def _check_same(study: StoredStudy, spec: StudySpec) -> None:
 
 def _launcher(options: StartOptions, study: str) -> Launcher:
     worker = WorkerOptions(
-        database=options.database,
+        database=absolute(options.database),
         study=study,
-        data_dir=options.data_dir,
+        data_dir=None if options.data_dir is None else options.data_dir.absolute(),
         population=options.population,
         lease_seconds=options.lease_seconds,
     )
+    if options.launcher == "dask":
+        from hpsearch.launch.dask import DaskLauncher
+
+        return DaskLauncher(worker, options.scheduler, options.workers)
     return InlineLauncher(worker) if options.launcher == "inline" else LocalLauncher(worker)
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -89,7 +89,7 @@ class WorkerOptions:
         lease_seconds: How long a claim belongs to a worker that is not heard of.
     """
 
-    database: str
+    database: str = field(repr=False)  # it may hold a password, and Dask logs what a task is told
     study: str
     data_dir: Path | None = None
     population: int | None = None

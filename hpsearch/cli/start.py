@@ -33,6 +33,7 @@ class Launcher(StrEnum):
 
     local = "local"
     inline = "inline"
+    dask = "dask"
 
 
 class Control(StrEnum):
@@ -69,6 +70,15 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
         bool, typer.Option("--no-test", help="Leave the test split sealed.")
     ] = False,
     launcher: Annotated[Launcher, typer.Option(help="Where workers run.")] = Launcher.local,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            envvar="DASK_SCHEDULER_ADDRESS",
+            metavar="ADDRESS",
+            help="Of a Dask cluster; without it Dask runs on this machine.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and how long, and do nothing.")
     ] = False,
@@ -101,6 +111,7 @@ def start(  # noqa: PLR0917 - every argument but the first is an option
             workers=workers,
             population=population,
             launcher=launcher.value,
+            scheduler=scheduler,
             open_test=not no_test,
         )
         search = Search(spec, source, run_options)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from queue import SimpleQueue
 
-from hpsearch.errors import HpsearchError, UserError
-from hpsearch.launch.launcher import WorkerEnd
+from hpsearch.launch.cores import physical_cores
+from hpsearch.launch.launcher import WorkerEnd, end_of
 from hpsearch.worker import WorkerOptions, run_worker
 
 
@@ -20,6 +19,10 @@ class InlineLauncher:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._ended: SimpleQueue[WorkerEnd] = SimpleQueue()
+
+    def room(self) -> int:
+        """One for each physical core."""
+        return physical_cores()
 
     def start(self, count: int) -> None:
         """Start that many more workers."""
@@ -51,15 +54,8 @@ class InlineLauncher:
         """Threads cannot be killed: they are asked to stop, and die with the process."""
         self._stop.set()
 
+    def close(self) -> None:
+        """Threads that are left die with the process."""
+
     def _run(self) -> None:
-        try:
-            run_worker(self._options, self._stop)
-        except UserError as error:
-            self._ended.put(WorkerEnd(str(error), mistake=True))
-        except HpsearchError as error:
-            self._ended.put(WorkerEnd(str(error)))
-        except Exception as error:  # noqa: BLE001 - a thread's last words, as a process has them
-            traceback.print_exc()
-            self._ended.put(WorkerEnd(f"{type(error).__name__}: {error}"))
-        else:
-            self._ended.put(WorkerEnd("", finished=True))
+        self._ended.put(end_of(lambda: run_worker(self._options, self._stop)))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -17,8 +16,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from hpsearch.errors import HpsearchError, UserError
+from hpsearch.launch.cores import physical_cores
 from hpsearch.launch.fork_server import warm_up
-from hpsearch.launch.launcher import WorkerEnd
+from hpsearch.launch.launcher import WorkerEnd, died, end_of
 from hpsearch.launch.stopping import until_stopped
 from hpsearch.worker import WorkerOptions, run_worker
 
@@ -39,6 +39,10 @@ class LocalLauncher:
         self._options = options
         self._children: list[_Child] = []
         self._ended: list[WorkerEnd] = []
+
+    def room(self) -> int:
+        """One for each physical core."""
+        return physical_cores()
 
     def start(self, count: int) -> None:
         """Start that many more workers."""
@@ -75,6 +79,9 @@ class LocalLauncher:
         for child in self._children:
             child.process.kill()
             child.process.join()
+
+    def close(self) -> None:
+        """Those that are left end by themselves when this process does."""
 
 
 def run_in_process(
@@ -125,17 +132,11 @@ def _spawn(target: Callable[..., None], *arguments: object) -> _Child:
 
 def _end(child: _Child) -> WorkerEnd:
     child.process.join()
-    code = child.process.exitcode
-    try:
-        kind, message = child.messages.recv() if child.messages.poll() else ("", "")
-    except EOFError:
-        kind, message = "", ""
+    said: WorkerEnd | None = None
+    with suppress(EOFError):  # it was ended while it spoke
+        said = child.messages.recv() if child.messages.poll() else None
     child.messages.close()
-    how = f"killed by signal {-code}" if code and code < 0 else f"exit code {code}"
-    finished = kind == "finished"
-    return WorkerEnd(
-        message if finished else message or how, mistake=kind == "mistake", finished=finished
-    )
+    return said or died(child.process.exitcode)
 
 
 # ------------------------------------------------------- inside the new process
@@ -146,44 +147,23 @@ def _worker_process(messages: Connection, options: WorkerOptions) -> None:
     # Ctrl-C reaches the whole process group; `start` decides what it means for workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    _report(messages, lambda: until_stopped(lambda: run_worker(options, stop, parent_died), stop))
+    _tell(messages, lambda: until_stopped(lambda: run_worker(options, stop, parent_died), stop))
 
 
 def _call(messages: Connection, function: Callable[..., str | None], *arguments: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _report(messages, lambda: function(*arguments))
+    _tell(messages, lambda: function(*arguments))
 
 
-def _report(messages: Connection, work: Callable[[], object]) -> None:
-    """Tell the parent how the work ended."""
-    try:
-        said = work()
-    except UserError as error:
-        _tell(messages, "mistake", str(error))
-    except HpsearchError as error:
-        _tell(messages, "failure", str(error))
-    except Exception as error:
-        _tell(messages, "crash", f"{type(error).__name__}: {error}")
-        raise
-    else:
-        _tell(messages, "finished", said if isinstance(said, str) else "")
-
-
-def _tell(messages: Connection, kind: str, message: str) -> None:
+def _tell(messages: Connection, work: Callable[[], object]) -> None:
+    """Do the work, and tell the parent how it ended."""
+    end = end_of(work)
     # A parent that was killed hears nothing more, and who killed it needs no traceback.
     with suppress(BrokenPipeError):
-        messages.send((kind, message))
+        messages.send(end)
 
 
 def parent_died() -> bool:
     """Whether the process that started this one is gone."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
-
-
-def physical_cores() -> int:
-    """Cores this process may use: the default number of workers."""
-    import psutil
-
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, usable or 1))

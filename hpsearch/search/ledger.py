@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from hpsearch.space import Box, Dimension, Interval, Range
 
-Decision = Literal["declared", "narrowed", "kept", "widened", "undone"]
+Decision = Literal["declared", "narrowed", "kept", "moved", "widened", "undone"]
 End = Literal["lower", "upper"]
 Edge = Literal["lower", "upper", "both"]
 # The rule of a range that nothing but a wish has decided.
@@ -120,14 +120,18 @@ def _opened(row: LedgerRow, before: Range, space: Box) -> LedgerRow:
 
 
 def decision_between(before: Range, after: Range) -> Decision:
-    """Kept, narrowed (nothing new is in it) or widened (something is)."""
+    """Kept, narrowed (nothing new is in it), moved (something is, but it is no wider) or widened."""
     if after == before:
         return "kept"
     if isinstance(before, Interval) and isinstance(after, Interval):
         inside = before.low <= after.low and after.high <= before.high
+        wider = before.position(after.high) - before.position(after.low) > 1
     else:
         inside = all(before.contains(value) for value in after.ends())
-    return "narrowed" if inside else "widened"
+        wider = len(after.ends()) > len(before.ends())
+    if inside:
+        return "narrowed"
+    return "widened" if wider else "moved"
 
 
 def shut_ends(previous: Range, following: Range, widest: Range, edge: Edge | None) -> list[End]:

@@ -98,6 +98,20 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(name)
 
 
+def is_file(address: str) -> bool:
+    """Whether an address is that of a file, which other machines may not have."""
+    return parse_url(address).get_backend_name() == "sqlite"
+
+
+def absolute(address: str) -> str:
+    """The same database seen from another folder."""
+    url = parse_url(address)
+    file = sqlite_file(url)
+    if file is None:
+        return address
+    return url.set(database=str(file.absolute())).render_as_string(hide_password=False)
+
+
 def engine_options(url: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for this database."""
     if read_only := read_only_options(url):

@@ -178,5 +178,5 @@ def test_the_ranges_document_has_its_documented_fields(database, searched):
         previous = None if row["round"] == 1 else before
         shape = RANGE | RANGES[row["dimension"]] | {"previous": previous}
         assert list(differences(row, shape)) == []
-        assert row["decision"] in {"declared", "narrowed", "kept", "widened", "undone"}
+        assert row["decision"] in {"declared", "narrowed", "kept", "moved", "widened", "undone"}
         assert row["edge"] in {None, "lower", "upper", "both"}

@@ -231,7 +231,7 @@ def test_an_edge_that_the_elites_opened_is_in_order(database, make_study, work):
     after = work(study, LowIsBest())
     record = read_record(database, after)
     (row,) = record.ledger[2]
-    assert (row.decision, row.edge, row.range.low) == ("widened", "lower", 1e-5)
+    assert (row.decision, row.edge, row.range.low) == ("moved", "lower", 1e-5)
     tried = [trial.values["learning_rate"] for trial in record.trials]
     assert 1e-5 <= min(tried) < 1e-4
     assert problems(database, after) == []

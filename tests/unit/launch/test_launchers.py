@@ -9,6 +9,7 @@ import pytest
 
 from hpsearch.data.prepared import prepare
 from hpsearch.errors import HpsearchError, Interrupted, LeaseLostError, UserError
+from hpsearch.launch.dask import DaskLauncher
 from hpsearch.launch.inline import InlineLauncher
 from hpsearch.launch.local import LocalLauncher, run_in_process
 from hpsearch.store.database import open_database
@@ -39,7 +40,7 @@ most_seeds = 1
 winner_seeds = 0
 """
 
-LAUNCHERS = [InlineLauncher, LocalLauncher]
+LAUNCHERS = [InlineLauncher, LocalLauncher, DaskLauncher]
 
 
 @pytest.fixture
@@ -54,10 +55,24 @@ def options(tmp_path):
     return WorkerOptions(database=url, study="tiny")
 
 
-@pytest.mark.parametrize("kind", LAUNCHERS)
-def test_workers_finish_the_study_and_leave(kind, options):
+@pytest.fixture(params=LAUNCHERS)
+def launch(request):
+    """Makes a launcher, and leaves nothing of it behind."""
+    made = []
+
+    def make(options):
+        made.append(request.param(options))
+        return made[-1]
+
+    yield make
+    for launcher in made:
+        launcher.kill()
+        launcher.close()
+
+
+def test_workers_finish_the_study_and_leave(launch, options):
     """Two workers complete a study, end by themselves, and are reported as finished."""
-    launcher = kind(options)
+    launcher = launch(options)
     launcher.start(2)
     assert launcher.wait(60)
     assert launcher.alive() == 0
@@ -69,10 +84,9 @@ def test_workers_finish_the_study_and_leave(kind, options):
     database.close()
 
 
-@pytest.mark.parametrize("kind", LAUNCHERS)
-def test_a_mistake_is_reported_in_its_own_words(kind, options):
+def test_a_mistake_is_reported_in_its_own_words(launch, options):
     """A worker that cannot work says why, and that another could not either."""
-    launcher = kind(WorkerOptions(database=options.database, study="other"))
+    launcher = launch(WorkerOptions(database=options.database, study="other"))
     launcher.start(1)
     assert launcher.wait(60)
     (end,) = launcher.ended()
@@ -80,10 +94,9 @@ def test_a_mistake_is_reported_in_its_own_words(kind, options):
     assert end.message == "other: no such study; there is tiny"
 
 
-@pytest.mark.parametrize("kind", LAUNCHERS)
-def test_a_crash_is_reported_as_one(kind, options):
+def test_a_crash_is_reported_as_one(launch, options):
     """An error nobody foresaw ends the worker, is reported in its words."""
-    launcher = kind(replace(options, lease_seconds="never"))
+    launcher = launch(replace(options, lease_seconds="never"))
     launcher.start(1)
     assert launcher.wait(60)
     (end,) = launcher.ended()
@@ -92,10 +105,9 @@ def test_a_crash_is_reported_as_one(kind, options):
     assert end.message.startswith("TypeError: ")
 
 
-@pytest.mark.parametrize("kind", LAUNCHERS)
-def test_stop_is_obeyed(kind, options):
+def test_stop_is_obeyed(launch, options):
     """Workers that were asked to stop leave within seconds."""
-    launcher = kind(options)
+    launcher = launch(options)
     launcher.start(1)
     launcher.stop()
     assert launcher.wait(20)

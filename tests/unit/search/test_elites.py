@@ -171,18 +171,18 @@ def test_the_lower_edge_is_named_too():
 
 
 @pytest.mark.parametrize(
-    ("score", "limits", "edge", "wall"),
+    ("score", "limits", "edge", "wall", "decision"),
     [
-        (rising, (1e-8, 1e4), "upper", 1e2),
-        (rising, (1e-8, 1.0), "upper", 1.0),
-        (falling, (1e-20, 1.0), "lower", 1e-10),
-        (falling, (1e-8, 1.0), "lower", 1e-8),
+        (rising, (1e-8, 1e4), "upper", 1e2, "widened"),
+        (rising, (1e-8, 1.0), "upper", 1.0, "moved"),
+        (falling, (1e-20, 1.0), "lower", 1e-10, "widened"),
+        (falling, (1e-8, 1.0), "lower", 1e-8, "moved"),
     ],
 )
-def test_an_open_edge_is_opened_within_the_limits(score, limits, edge, wall):
+def test_an_open_edge_is_opened_within_the_limits(score, limits, edge, wall, decision):
     """The range grows by the round's own width, or to the limit where that is nearer."""
     row = row_for(RATE, evenly(RATE, 100), score, limits=limits)
-    assert (row.decision, row.edge) == ("widened", edge)
+    assert (row.decision, row.edge) == (decision, edge)
     assert "the optimum may lie beyond" in row.reason
     assert (row.range.high if edge == "upper" else row.range.low) == pytest.approx(wall)
     assert shut_ends(RATE, row.range, Interval(*limits, "log"), row.edge) == []
@@ -200,7 +200,7 @@ def test_an_edge_that_was_cut_too_hard_is_opened_again():
     """The end of a range that was narrowed before may move back, up to the declared one."""
     inner = RATE.between(0.25, 0.75)
     row = row_for(inner, evenly(inner, 100), rising, RATE)
-    assert (row.decision, row.edge, row.range.high) == ("widened", "upper", RATE.high)
+    assert (row.decision, row.edge, row.range.high) == ("moved", "upper", RATE.high)
     assert shut_ends(inner, row.range, RATE, row.edge) == []
 
 
@@ -208,7 +208,7 @@ def test_a_margin_may_reach_beyond_the_declared_range():
     """Where limits allow, the bound on an end is not cut at an edge that nobody crowds."""
     values = evenly(RATE, 60)
     row = row_for(RATE, values, lambda v: -abs(math.log10(v) + 2.467), limits=(1e-8, 1.0))
-    assert (row.decision, row.edge) == ("widened", None)
+    assert (row.decision, row.edge) == ("moved", None)
     assert 1e-2 < row.range.high < 1.5e-2
     without = row_for(RATE, values, lambda v: -abs(math.log10(v) + 2.467))
     assert (without.decision, without.range.high) == ("narrowed", 1e-2)
@@ -280,7 +280,7 @@ def test_what_was_tried_beyond_the_round_s_range_counts():
     """A sampler with waves may have looked there already: the elites among it are the hull."""
     beyond = Interval(1e-6, 1.0, "log")
     row = row_for(RATE, evenly(beyond, 100), lambda v: -abs(math.log10(v) + 1), RATE, (1e-8, 1.0))
-    assert row.decision == "widened"
+    assert row.decision == "moved"
     assert row.range.low < 1e-1 < row.range.high < 1.0
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpsearch.search.ledger import UNDO, LedgerRow, opened
+from hpsearch.search.ledger import UNDO, LedgerRow, decision_between, opened
 from hpsearch.space import Box, Choices, Dimension, Interval
 
 DECLARED = Interval(1e-4, 1e-2, "log")
@@ -56,3 +56,27 @@ def test_choices_have_no_ends_to_move():
     box = Box((Dimension("activation", kept),))
     before = LedgerRow("activation", kept, kept, 10, "rule", "kept", None, "kept: all")
     assert opened([before], box, box) == [before]
+
+
+@pytest.mark.parametrize(
+    ("after", "decision"),
+    [
+        ((1e-4, 1e-2), "kept"),
+        ((1e-4, 1e-3), "narrowed"),
+        ((1e-3, 3e-2), "moved"),
+        ((1e-3, 1e-1), "moved"),
+        ((1e-3, 1.0), "widened"),
+        ((1e-5, 1e-2), "widened"),
+    ],
+)
+def test_a_decision_says_what_became_of_the_range(after, decision):
+    """On its own scale: what reaches beyond an end is only wider if it is."""
+    before = Interval(1e-4, 1e-2, "log")
+    assert decision_between(before, Interval(*after, "log")) == decision
+
+
+def test_options_are_counted():
+    """Another option in place of two is no more to choose from."""
+    before = Choices(("relu", "tanh"))
+    found = [decision_between(before, Choices(o)) for o in (("relu",), ("elu",), ("a", "b", "c"))]
+    assert found == ["narrowed", "moved", "widened"]

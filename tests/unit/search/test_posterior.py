@@ -69,7 +69,7 @@ def test_a_declared_edge_that_the_maxima_lie_beyond_is_named():
     limits = Interval(1e-6, 1.0, "log")
     tried = Box((Dimension("rate", Interval(1e-4, 1.0, "log")), DECAY))
     row = study(peak(-1), limits=limits, others=(DECAY,), tried=tried)["rate"]
-    assert (row.decision, row.edge) == ("widened", "upper")
+    assert (row.decision, row.edge) == ("moved", "upper")
     assert row.range.high < 1.0
     assert row.reason.endswith("; 100% beyond the declared upper edge 0.01")
 
