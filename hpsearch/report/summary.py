@@ -282,7 +282,7 @@ def _winner(study: StoredStudy, document: JSON) -> list[str]:
     error = f" ± {winner['standard_error']:.4f}" if winner["seeds"] > 1 else ""
     own = study.spec.confirmation.winner_seeds > 0
     seeds = count(winner["seeds"], "fresh seed") + (" that did not choose it" if own else "")
-    raced = " over the seeds that chose" if own else ""
+    raced = " over the same seeds" if own else ""
     ties = [
         f"tied with {shown_values(t['values'])}: {score(t['score'])}{raced}" for t in winner["ties"]
     ]
