@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,7 @@ from hpsearch.seeds import Purpose, trial_seed
 from hpsearch.settings import TrialSettings
 from hpsearch.states import TrialState
 from hpsearch.store.database import Database, open_database
+from hpsearch.store.leases import LEASE_SECONDS
 from hpsearch.store.openings import Opening, begin_opening, finish_opening, test_figure
 from hpsearch.store.patience import Patience
 from hpsearch.store.results import TrialResult
@@ -35,6 +37,9 @@ from hpsearch.worker import checked_data, machine_fingerprint
 TEST_METRIC = "test_accuracy"
 # The figure is their mean: a single training is partly the luck of its seed.
 TRAININGS = 5
+# How often it is looked whether another process has the figure.
+_LOOK_SECONDS = 0.2
+_pause = time.sleep
 # Training rows that are kept with its network, to show what one looks like.
 _EXAMPLES = 2
 
@@ -77,7 +82,11 @@ def open_sealed_test(
             with threadpool_limits(1):
                 opening = begin_opening(database, study, worker_id, again=again)
                 if opening is not None:
-                    _open(database, study, prepared, data_dir, opening, again=again)
+                    _open(database, study, prepared, data_dir, opening)
+        except LeaseLostError:
+            # Another process has taken the same opening up, and its figure is ours.
+            if again or not _is_known_soon(database, study, forsaken):
+                raise
         finally:
             with suppress(DatabaseUnavailableError):  # as a worker that cannot say good-bye
                 worker_stopped(database, worker_id)
@@ -116,8 +125,6 @@ def _open(
     prepared: Prepared,
     data_dir: Path | None,
     opening: Opening,
-    *,
-    again: bool,
 ) -> None:
     settings = study.spec.settings(opening.values)
     (trial,) = opening.claim.trials
@@ -133,11 +140,19 @@ def _open(
     try:
         finish_opening(database, opening, result, ended, model)
     except LeaseLostError as error:
-        # Another process has taken the same opening up. If it was faster the figure is there.
-        if again or test_figure(database, study.id) is None:
-            raise LeaseLostError(
-                f"{study.name}: {error}; `hpsearch show {study.name}` will have its figure"
-            ) from error
+        raise LeaseLostError(
+            f"{study.name}: {error}; `hpsearch show {study.name}` will have its figure"
+        ) from error
+
+
+def _is_known_soon(database: Database, study: StoredStudy, forsaken: Callable[[], bool]) -> bool:
+    """Wait for the figure as long as whoever took the opening up may be at it."""
+    until = time.monotonic() + LEASE_SECONDS
+    while test_figure(database, study.id) is None:
+        if forsaken() or time.monotonic() > until:
+            return False
+        _pause(_LOOK_SECONDS)
+    return True
 
 
 def _model(settings: TrialSettings, member: TrainedMember, prepared: Prepared) -> bytes:

@@ -120,7 +120,7 @@ def _opened(row: LedgerRow, before: Range, space: Box) -> LedgerRow:
 
 
 def decision_between(before: Range, after: Range) -> Decision:
-    """Kept, narrowed (nothing new is in it), moved (something is, but it is no wider) or widened."""
+    """Kept, narrowed (nothing new is in it), moved (something is, and it is no wider), widened."""
     if after == before:
         return "kept"
     if isinstance(before, Interval) and isinstance(after, Interval):

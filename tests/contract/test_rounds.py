@@ -3,6 +3,7 @@
 import ast
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -419,6 +420,38 @@ def test_two_starts_share_one_figure(database, database_url, searched, monkeypat
     monkeypatch.setattr(hpsearch.final, "open_test_rows", overtaken)
     with pytest.raises(LeaseLostError) if again else nullcontext():
         open_sealed_test(database_url, searched.name, None, again=again)
+    assert study_document(database, searched)["test"]["openings"] == 1
+
+
+def test_who_is_overtaken_waits_for_the_figure(database, database_url, searched, monkeypatch):
+    """The process that took the opening up still trains when the first one is done."""
+    begun, first_is_done = threading.Event(), threading.Event()
+    train = hpsearch.final.train_final
+
+    def second():
+        open_sealed_test(database_url, searched.name, None)
+
+    other = threading.Thread(target=second)
+
+    def first(*arguments):
+        monkeypatch.setattr(hpsearch.final, "train_final", slow)
+        other.start()
+        assert begun.wait(60)
+        return train(*arguments)
+
+    def slow(*arguments):
+        begun.set()  # the opening is the second's now
+        assert first_is_done.wait(60)
+        return train(*arguments)
+
+    def looked(seconds):
+        first_is_done.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(hpsearch.final, "train_final", first)
+    monkeypatch.setattr(hpsearch.final, "_pause", looked)
+    open_sealed_test(database_url, searched.name, None)
+    other.join(60)
     assert study_document(database, searched)["test"]["openings"] == 1
 
 
