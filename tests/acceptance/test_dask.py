@@ -117,7 +117,7 @@ def test_nobody_trains_for_a_search_that_is_gone(hpsearch: Command, cluster, how
     """After Ctrl-C, and after `kill -9`, the workers beside the Dask workers leave."""
     file = hpsearch.write("slow.toml", SLOW_STUDY)
     cluster.worker()
-    search = hpsearch.background("start", file, *on(cluster))
+    search = hpsearch.background("start", file, *on(cluster, "--workers", "1"))
     until(lambda: has_begun(hpsearch), "a trial")
     os.kill(search.pid, how)
     assert search.wait(20) == (130 if how == signal.SIGINT else -signal.SIGKILL)
