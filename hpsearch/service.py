@@ -135,7 +135,8 @@ class Search:
         if self._options.launcher == "local":
             warm_up()
         else:
-            self._workers()  # now: a cluster that does not answer begins no study
+            self._opened_launcher()  # now: a cluster that does not answer begins no study
+            self._workers()  # nor one that says nothing of how many
         prepared = prepare(self.spec, self._options.data_dir)
         study = stored_study(self._options.database, self.spec.name, migrate=True)
         if self._will_test(study):

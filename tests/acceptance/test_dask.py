@@ -129,6 +129,8 @@ def test_a_cluster_that_cannot_be_used_begins_no_study(hpsearch: Command, cluste
     """No scheduler, or no worker and no number of workers: one line, and no database."""
     file = hpsearch.write("small.toml", SMALL_STUDY)
     nowhere = ("--launcher", "dask", "--scheduler", "tcp://127.0.0.1:1", *LOCAL)
-    assert "no Dask scheduler answers there" in hpsearch.refusal("start", file, *nowhere)
+    for further in ((), ("--workers", "2")):
+        said = hpsearch.refusal("start", file, *nowhere, *further)
+        assert "no Dask scheduler answers there" in said
     assert "say how many are wanted: --workers N" in hpsearch.refusal("start", file, *on(cluster))
     assert [path.name for path in hpsearch.folder.iterdir()] == ["small.toml"]
