@@ -76,7 +76,9 @@ class Forecast:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is left to be trained."""
-        return not (self.trials or self.repeats or self.confirmation[1] or self.final)
+        return not (
+            self.trials or self.repeats or self.confirmation[1] or self.control or self.final
+        )
 
     def document(self) -> dict[str, Any]:
         """JSON form."""

@@ -466,13 +466,14 @@ def _done(study: StoredStudy, work: dict[str, Any]) -> Done:
         return Done(study.spec.planned_trials, NOISE_REPEATS, control=control, over=True)
     repeated = (work["repeats"] or {"finished": 0})["finished"]
     at_noise = work["purpose"] == Purpose.REPEAT
+    raced = work["purpose"] in {Purpose.CONTROL, Purpose.FINAL}
     searched = work["search_done"] >= study.spec.planned_trials and not at_noise
     noise = NOISE_REPEATS if work["search_done"] > study.spec.trials or searched else 0
     return Done(
         trials=work["search_done"],
         repeats=repeated if at_noise else noise,
         # What confirmed a winner of before it was given further rounds does not count.
-        confirmed=repeated if searched else 0,
+        confirmed=study.spec.confirmation.most_repeats if raced else repeated * searched,
         control=min(control, (work["control"] or {"finished": 0})["finished"]),
     )
 

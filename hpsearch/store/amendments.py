@@ -71,7 +71,7 @@ def as_amended(database: Database, study: StoredStudy, wanted: Wanted) -> Stored
     """The study as `amend` would leave it; nothing is written.
 
     Raises:
-        UserError: As `amend` does.
+        UserError: If its control arm has begun, or as `wanted` raises it.
     """
     with database.reading() as connection:
         now, place = study_at(connection, study), _place(connection, study.id)

@@ -85,6 +85,8 @@ def test_what_is_done_is_not_to_come(planned):
     assert (found.trials, found.repeats, found.confirmation) == (10, 0, (45, 85))
     found = planned(done=Done(trials=60, repeats=16, confirmed=50))
     assert (found.trials, found.confirmation) == (0, (0, 35))
+    arm = planned(done=Done(60, 16, 85), tests=False, search={"trials": 20, "control": "random"})
+    assert (arm.confirmation, arm.control, arm.is_empty) == ((0, 0), 60, False)
     over = Done(trials=60, repeats=16, confirmed=50, over=True)
     assert (planned(done=over).final, planned(done=over).is_empty) == (5, False)
     assert planned(done=over, tests=False).is_empty
